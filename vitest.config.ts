@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config';
+
+/** One project per test layer, from cheap to real; see CONTRIBUTING.md. */
+function layer(name: string, testTimeout: number) {
+  return {
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      testTimeout,
+      hookTimeout: testTimeout,
+      // A leaked native handle aborts a worker thread's whole process; a fork keeps it to one file.
+      pool: 'forks' as const,
+      fileParallelism: name === 'unit',
+    },
+  };
+}
+
+export default defineConfig({
+  test: { projects: [layer('unit', 20_000), layer('native', 60_000), layer('kernel', 180_000)] },
+});
