@@ -1,0 +1,42 @@
+{
+  "targets": [
+    {
+      "target_name": "vhost_net",
+      "conditions": [
+        ["OS=='linux'", {
+          "sources": [
+            "native/addon.cc",
+            "native/errno_table.cc",
+            "native/eventfd.cc",
+            "native/fd.cc",
+            "native/kvm.cc",
+            "native/kvm_guest.cc",
+            "native/layout.cc",
+            "native/memory.cc",
+            "native/netif.cc",
+            "native/packet.cc",
+            "native/poller.cc",
+            "native/rtnetlink.cc",
+            "native/tun.cc",
+            "native/vhost.cc",
+            "native/vhost_iotlb.cc",
+            "native/vhost_vring.cc",
+            "native/virtio_layout.c"
+          ],
+          "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+          "defines": [
+            "NAPI_VERSION=8",
+            "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+            "_GNU_SOURCE"
+          ],
+          "cflags": ["-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],
+          "cflags_cc": ["-std=c++17", "-fexceptions"],
+          "cflags!": ["-fno-exceptions"],
+          "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"]
+        }, {
+          "type": "none"
+        }]
+      ]
+    }
+  ]
+}
