@@ -7,7 +7,6 @@
 
 #include <cstring>
 #include <string>
-#include <vector>
 
 #include "async.h"
 #include "fd.h"
@@ -21,6 +20,17 @@ constexpr uint64_t kEntry = 0x1000;
 constexpr uint16_t kPrintPort = 0xe9;
 constexpr uint16_t kEndPort = 0xf4;
 constexpr int kMostExits = 10000;
+
+// struct kvm_cpuid2: the flexible array in the kernel's definition is four bytes long in C++, and the
+// size is part of the request's number.
+struct CpuidHeader {
+  uint32_t count;
+  uint32_t padding;
+};
+constexpr uint32_t kCpuidEntries = 128;
+struct Cpuid : CpuidHeader {
+  struct kvm_cpuid_entry2 entries[kCpuidEntries];
+};
 
 struct GuestEnd {
   // 0 when the guest wrote to the end port, -errno of a failed step, or KVM's exit reason.
@@ -65,12 +75,10 @@ static long Prepare(int kvm, int vm, const std::string& code, Vcpu* vcpu) {
   if (!vcpu->run) return -errno;
 
   // A CPU that was given no CPUID has no long mode to switch to.
-  constexpr size_t kEntries = 128;
-  std::vector<uint8_t> table(sizeof(struct kvm_cpuid2) + kEntries * sizeof(struct kvm_cpuid_entry2));
-  auto* cpuid = reinterpret_cast<struct kvm_cpuid2*>(table.data());
-  cpuid->nent = kEntries;
-  result = Ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid);
-  if (result >= 0) result = Ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
+  Cpuid cpuid = {};
+  cpuid.count = kCpuidEntries;
+  result = Ioctl(kvm, _IOWR(KVMIO, 0x05, CpuidHeader), &cpuid);  // KVM_GET_SUPPORTED_CPUID
+  if (result >= 0) result = Ioctl(vcpu->fd, _IOW(KVMIO, 0x90, CpuidHeader), &cpuid);  // SET_CPUID2
   if (result < 0) return result;
 
   struct kvm_sregs sregs;
