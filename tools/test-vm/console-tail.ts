@@ -1,0 +1,24 @@
+/** The end of what the guest's console printed, fit to be shown. */
+
+/** Bytes kept, lines shown. */
+const KEPT = 16 * 1024;
+const SHOWN = 40;
+
+export class ConsoleTail {
+  #text = '';
+
+  add(chunk: Buffer): void {
+    this.#text = (this.#text + chunk.toString('latin1')).slice(-KEPT);
+  }
+
+  /** Without the firmware's and the terminal's control sequences. */
+  text(): string {
+    return this.#text
+      .replaceAll(/\x1b(?:\[[\d;?]*[A-Za-z]|c)/g, '')
+      .replaceAll(/[^\n\t\x20-\x7e]/g, '')
+      .trim()
+      .split('\n')
+      .slice(-SHOWN)
+      .join('\n');
+  }
+}

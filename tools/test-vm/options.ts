@@ -1,0 +1,128 @@
+/** The command line of `vm`. */
+import { resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_LINE, KERNEL_LINES } from './kernels.js';
+import { STATUS_HELP } from './status.js';
+
+export interface Options {
+  kernels: string[];
+  modulesDir: string | undefined;
+  modules: string[];
+  env: Record<string, string>;
+  shares: string[];
+  memory: number;
+  timeout: number;
+  accel: 'tcg' | 'kvm';
+  console: string | undefined;
+  quiet: boolean;
+  list: boolean;
+  fetch: boolean;
+  command: string[];
+}
+
+const collect = (value: string, before: string[]) => [...before, value];
+
+function wholeNumber(least: number) {
+  return (text: string) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new InvalidArgumentError(`It must be a whole number of at least ${least}.`);
+    }
+    return value;
+  };
+}
+
+function assignment(text: string, before: Record<string, string>): Record<string, string> {
+  const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+  if (name === undefined || value === undefined)
+    throw new InvalidArgumentError('It must be NAME=VALUE.');
+  return { ...before, [name]: value };
+}
+
+function absolute(path: string, before: string[]): string[] {
+  return [...before, resolve(path)];
+}
+
+/** Parses the arguments after `node main.js`; throws `CommanderError` for bad ones and `--help`. */
+export function parseOptions(argv: readonly string[]): Options {
+  const program = program_();
+  program.parse(argv, { from: 'user' });
+  const given = program.opts<
+    Omit<Options, 'kernels' | 'shares' | 'command'> & { kernel: string[]; share: string[] }
+  >();
+  const { kernel, share, ...rest } = given;
+  const command = program.args;
+  if (!given.list && !given.fetch) {
+    if (command.length === 0) program.error('error: a COMMAND is missing; see --help');
+    if (kernel.length > 1) program.error('error: several --kernel make sense only with --fetch');
+  }
+  return {
+    ...rest,
+    modulesDir: given.modulesDir,
+    console: given.console,
+    kernels: kernel.length > 0 ? kernel : [DEFAULT_LINE],
+    shares: share,
+    command,
+  };
+}
+
+function program_(): Command {
+  const lines = KERNEL_LINES.map(
+    ({ line, suite, why }) => `  ${line.padEnd(5)} Debian ${suite}: ${why}`,
+  );
+  return new Command('vm')
+    .description(
+      'Boots a real Linux kernel in QEMU and runs a command there, on this machine’s files.',
+    )
+    .usage('[options] -- COMMAND…')
+    .argument('[command...]', 'what to run, in this folder')
+    .option(
+      '-k, --kernel <name>',
+      `a line below or the path of an image (default: ${DEFAULT_LINE})`,
+      collect,
+      [],
+    )
+    .option(
+      '--modules-dir <dir>',
+      'modules of a kernel given by path (default: /lib/modules/RELEASE)',
+      (p) => resolve(p),
+    )
+    .option('--modules <name>', 'one more module to load; repeatable', collect, [])
+    .option('--env <name=value>', 'one more environment variable; repeatable', assignment, {})
+    .option('--share <dir>', 'a folder the command may write to; repeatable', absolute, [])
+    .option('--memory <mib>', 'memory of the guest', wholeNumber(256), 4096)
+    .option(
+      '--timeout <seconds>',
+      'the longest the boot and the command may take',
+      wholeNumber(1),
+      600,
+    )
+    .addOption(
+      new Option('--accel <how>', 'how QEMU runs the guest').choices(['tcg', 'kvm']).default('tcg'),
+    )
+    .option('--console <file>', 'keep what the guest’s kernel prints', (p) => resolve(p))
+    .option('-q, --quiet', 'say nothing but errors', false)
+    .option('--list', 'show the kernels known', false)
+    .option('--fetch', 'only download the kernels', false)
+    .addHelpText(
+      'after',
+      [
+        '',
+        'Kernels:',
+        ...lines,
+        '',
+        'Exit status:',
+        ...STATUS_HELP.map((line) => `  ${line}`),
+        '',
+        'The guest sees all of this machine’s files; what it writes outside --share is lost.',
+        '',
+        'Examples:',
+        '  vm -- uname -r',
+        '  vm --kernel 6.1 -- npx vitest run --project kernel',
+        '  vm --kernel 7.3 --share results -- sh -c "dmesg > results/dmesg"',
+        '  vm --kernel /boot/vmlinuz-$(uname -r) -- ls -l /dev/vhost-net',
+        '  vm --fetch --kernel 6.1 --kernel 7.3',
+      ].join('\n'),
+    )
+    .exitOverride();
+}

@@ -1,0 +1,43 @@
+/** Runs one of the host's tools (apt, dpkg, depmod, cpio, xz) to its end. */
+import { spawn } from 'node:child_process';
+import { VmError } from './errors.js';
+
+export interface RunOptions {
+  cwd?: string;
+  /** Bytes for the tool's standard input. */
+  input?: Uint8Array | string;
+  /** Kills the tool. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The tool's standard output, as bytes; throws `VmError` with the tool's own words if it fails. */
+export async function run(
+  command: string,
+  args: string[],
+  options: RunOptions = {},
+): Promise<Buffer> {
+  options.signal?.throwIfAborted();
+  const child = spawn(command, args, {
+    cwd: options.cwd,
+    env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+    signal: options.signal,
+  });
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
+  // A tool that stops reading early says so with its exit status; EPIPE would only hide that.
+  child.stdin.on('error', () => {});
+  child.stdin.end(options.input);
+  const status = await new Promise<number | string>((resolve, reject) => {
+    child.on('error', (error: NodeJS.ErrnoException) =>
+      reject(error.code === 'ENOENT' ? new VmError(`${command} is not installed`) : error),
+    );
+    child.on('close', (code, signal) => resolve(code ?? signal ?? 'unknown'));
+  });
+  if (status !== 0) {
+    const said = Buffer.concat(err.length > 0 ? err : out).toString();
+    throw new VmError(`${command} ${args[0] ?? ''} failed with ${status}`, said);
+  }
+  return Buffer.concat(out);
+}

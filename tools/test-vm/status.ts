@@ -1,0 +1,26 @@
+/**
+ * What `vm` exits with: the command's own status, or one of ours.
+ * The numbers are those of timeout(1), env(1) and the shell.
+ */
+import { constants } from 'node:os';
+
+/** The command ran longer than `--timeout`. */
+export const STATUS_TIMEOUT = 124;
+/** The machine failed, not the command: bad usage, no kernel, no boot, a panic. */
+export const STATUS_VM_FAILED = 125;
+
+export type Signal = keyof typeof constants.signals;
+
+/** The shell's status for a process that a signal ended: 128 + its number. */
+export function signalStatus(signal: Signal): number {
+  return 128 + constants.signals[signal];
+}
+
+/** One line for each status that needs explaining, for `--help`. */
+export const STATUS_HELP = [
+  'the command’s own, 128+N if signal N killed it',
+  `${STATUS_TIMEOUT}  the command ran longer than --timeout`,
+  `${STATUS_VM_FAILED}  the machine failed: bad usage, no kernel, no boot, a kernel panic`,
+  '126  the command cannot be executed',
+  '127  the command was not found',
+];
