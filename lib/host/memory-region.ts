@@ -1,0 +1,155 @@
+/** One region of guest memory: a file or memfd, mapped once. */
+import { constants as fs } from 'node:fs';
+import { closedError, rangeError, StateError, typeError, valueError } from '../errors.js';
+import { type Fd, native } from '../native.js';
+import { checked, checkedValue } from '../syscall.js';
+import { duplicate } from './descriptor.js';
+
+const MFD_HUGETLB = 0x4;
+const MFD_HUGE_SHIFT = 26;
+const F_SEAL_SEAL = 1;
+const F_SEAL_SHRINK = 2;
+const F_SEAL_GROW = 4;
+
+/** Node 20 cannot make an ArrayBuffer over more than this; 22 and newer can. */
+const LARGEST_BUFFER = Number(process.versions.node.split('.')[0]) >= 22 ? 2 ** 52 : 2 ** 32;
+
+/** Where a region's bytes come from. */
+export type RegionBacking =
+  /** A new memfd of ordinary pages, sealed against shrinking and growing. */
+  | 'memfd'
+  /** A new memfd of huge pages of this many bytes, a power of two (2 MiB: `2 << 20`). */
+  | { hugePageSize: number }
+  /** A file, as one in `/dev/shm` or on hugetlbfs; it must be large enough. */
+  | { path: string; offset?: number }
+  /** A descriptor that somebody else owns; it is duplicated. */
+  | { fd: number; offset?: number };
+
+export interface RegionOptions {
+  /** Guest-physical address of the first byte, a multiple of the page size. */
+  guestAddress: bigint;
+  /** Bytes, a multiple of the page size. */
+  size: number | bigint;
+  /** Default: `'memfd'`. */
+  backing?: RegionBacking;
+}
+
+/** A region of {@link GuestMemory}. */
+export class MemoryRegion {
+  readonly guestAddress: bigint;
+  /** Bytes. */
+  readonly size: number;
+  /** The address of the first byte in this process. */
+  readonly userAddress: bigint;
+  /** Offset of the first byte in the file, in bytes. */
+  readonly fileOffset: number;
+  readonly #buffer: ArrayBuffer;
+  readonly #fd: Fd;
+
+  private constructor(guestAddress: bigint, size: number, source: { fd: Fd; offset: number }) {
+    const mapped = checkedValue<{ address: bigint; buffer: ArrayBuffer }>(
+      native.memoryMap(source.fd, BigInt(source.offset), BigInt(size)),
+      'mmap',
+      undefined,
+      [source.fd.number(), source.offset, size],
+    );
+    this.guestAddress = guestAddress;
+    this.size = size;
+    this.userAddress = mapped.address;
+    this.fileOffset = source.offset;
+    this.#buffer = mapped.buffer;
+    this.#fd = source.fd;
+  }
+
+  /**
+   * Maps a region. Throws `ERR_INVALID_ARG_VALUE` for a size or address that is no multiple of the
+   * page size, `ERR_REGION_TOO_LARGE` above 4 GiB on Node 20, `ENOMEM` where there is no memory (or no
+   * free huge page), `ERR_OUT_OF_RANGE` for a file that is too short.
+   */
+  static create(options: RegionOptions): MemoryRegion {
+    const size = Number(options.size);
+    const { guestAddress } = options;
+    if (typeof guestAddress !== 'bigint') throw typeError('guestAddress must be a bigint');
+    if (!Number.isSafeInteger(size) || size <= 0) {
+      throw rangeError(`the size of a region must be positive, not ${options.size}`);
+    }
+    if (guestAddress < 0n || guestAddress + BigInt(size) > 1n << 64n) {
+      throw rangeError('a region must lie in the 64-bit guest address space');
+    }
+    if (size % native.pageSize !== 0 || guestAddress % BigInt(native.pageSize) !== 0n) {
+      throw valueError(
+        `the size and address of a region must be multiples of ${native.pageSize} bytes`,
+      );
+    }
+    if (size > LARGEST_BUFFER) {
+      throw rangeError(
+        `Node ${process.versions.node} cannot share a region of ${size} bytes`,
+        'use Node 22 or newer, or regions of at most 4 GiB',
+        'ERR_REGION_TOO_LARGE',
+      );
+    }
+    const source = open(options.backing ?? 'memfd', size);
+    try {
+      return new MemoryRegion(guestAddress, size, source);
+    } catch (error) {
+      source.fd.close();
+      throw error;
+    }
+  }
+
+  /** The mapping. Throws `ERR_CLOSED` after the memory was closed. */
+  get buffer(): ArrayBuffer {
+    if (this.#fd.number() < 0) throw closedError('the guest memory');
+    return this.#buffer;
+  }
+
+  /** The memfd or file, for peers that map it too. Throws `ERR_CLOSED`. */
+  get fd(): number {
+    if (this.#fd.number() < 0) throw closedError('the guest memory');
+    return this.#fd.number();
+  }
+
+  /** @internal Only {@link GuestMemory.close} knows when this is safe. */
+  close(): void {
+    if (this.#fd.number() < 0) return;
+    this.#fd.close();
+    if (!native.memoryDetach(this.#buffer)) {
+      throw new StateError('ERR_BUFFERS_REFUSED', 'the runtime did not detach the buffer');
+    }
+  }
+}
+
+function open(backing: RegionBacking, size: number): { fd: Fd; offset: number } {
+  if (backing === 'memfd') return { fd: memfd(size, 0), offset: 0 };
+  if ('hugePageSize' in backing) {
+    const shift = Math.log2(backing.hugePageSize);
+    if (!Number.isInteger(shift) || size % backing.hugePageSize !== 0) {
+      throw valueError('hugePageSize must be a power of two that divides the size of the region');
+    }
+    return { fd: memfd(size, (MFD_HUGETLB | (shift << MFD_HUGE_SHIFT)) >>> 0), offset: 0 };
+  }
+  const offset = backing.offset ?? 0;
+  const fd =
+    'path' in backing
+      ? checkedValue<Fd>(native.open(backing.path, fs.O_RDWR), 'open', backing.path)
+      : duplicate(backing.fd);
+  // Touching a page beyond the end of the file would kill the process with SIGBUS.
+  const fileSize = native.fileSize(fd);
+  if (typeof fileSize !== 'bigint' || fileSize < BigInt(offset) + BigInt(size)) {
+    fd.close();
+    throw rangeError(`the file has ${fileSize} bytes, ${offset + size} are needed`);
+  }
+  return { fd, offset };
+}
+
+function memfd(size: number, flags: number): Fd {
+  const fd = checkedValue<Fd>(native.memfdCreate('guest-memory', flags), 'memfd_create');
+  try {
+    checked(native.truncate(fd, BigInt(size)), 'ftruncate', undefined, [size]);
+    checked(native.addSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 'fcntl(F_ADD_SEALS)');
+    return fd;
+  } catch (error) {
+    fd.close();
+    throw error;
+  }
+}

@@ -1,0 +1,13 @@
+/** Logging, off until `DEBUG` names it: one namespace per layer, `vhost-net:*` for all. */
+import createDebug from 'debug';
+
+/** Every ioctl and socket option, with its arguments and its result. */
+export const logIoctl = createDebug('vhost-net:ioctl');
+/** Kernel objects opened and closed. */
+export const logHost = createDebug('vhost-net:host');
+/** Rings: set-up, broken rings. */
+export const logVring = createDebug('vhost-net:vring');
+/** Backends: bring-up and stop, step by step. */
+export const logVhost = createDebug('vhost-net:vhost');
+/** Ports: life cycle, link changes, starving and refilling. */
+export const logPort = createDebug('vhost-net:port');

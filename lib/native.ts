@@ -1,0 +1,220 @@
+/**
+ * The addon's typed shape and its loader. A function returns its value on success and `-errno` on
+ * failure; `lib/syscall.ts` makes errors of those.
+ */
+import { createRequire } from 'node:module';
+import { StateError } from './errors.js';
+
+/** A negative errno. */
+export type Errno = number;
+
+/** A descriptor owned by the addon: closed once, at the latest by garbage collection. */
+export interface Fd {
+  /** The number, or -1 when closed. */
+  number(): number;
+  /** `0`, or `-EBUSY` while a call on the thread pool uses it. */
+  close(): number;
+  closeAsync(): Promise<number>;
+}
+
+/** A subscription to a descriptor's readability on the event loop; `error` is 0 or `-errno`. */
+export interface Poller {
+  readonly error: number;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
+export interface IotlbFields {
+  version: number;
+  asid: number;
+  iova: bigint;
+  size: bigint;
+  userAddress: bigint;
+  permission: number;
+  type: number;
+}
+
+export interface LinkEvent {
+  index: number;
+  name?: string;
+  flags: number;
+  mtu?: number;
+  deleted: boolean;
+}
+
+export interface Native {
+  Fd: new (number: number) => Fd;
+  Poller: new (fd: Fd, drain: boolean, callback: (value: number) => void) => Poller;
+  pageSize: number;
+
+  errnoName(errno: number): string | undefined;
+  errnoText(errno: number): string;
+
+  open(path: string, flags: number): Fd | Errno;
+  dup(number: number): Fd | Errno;
+  fileSize(fd: Fd): bigint | Errno;
+  ioctl(fd: Fd, request: number, argument: NodeJS.TypedArray | number): number;
+
+  eventfdCreate(initial: number): Fd | Errno;
+  eventfdRead(fd: Fd): number;
+  eventfdWrite(fd: Fd, count: number): number;
+
+  memfdCreate(name: string, flags: number): Fd | Errno;
+  truncate(fd: Fd, size: bigint): number;
+  addSeals(fd: Fd, seals: number): number;
+  getSeals(fd: Fd): number;
+  memoryMap(fd: Fd, offset: bigint, size: bigint): { address: bigint; buffer: ArrayBuffer } | Errno;
+  memoryDetach(buffer: ArrayBuffer): boolean;
+
+  vhostSetOwner(fd: Fd): Promise<number>;
+  vhostResetOwner(fd: Fd): Promise<number>;
+  vhostGetFeatures(fd: Fd): bigint | Errno;
+  vhostSetFeatures(fd: Fd, features: bigint): number;
+  vhostGetFeaturesArray(fd: Fd, count: number): bigint[] | Errno;
+  vhostSetFeaturesArray(fd: Fd, words: BigUint64Array): number;
+  vhostGetBackendFeatures(fd: Fd): bigint | Errno;
+  vhostSetBackendFeatures(fd: Fd, features: bigint): number;
+  vhostGetForkFromOwner(fd: Fd): number;
+  vhostSetForkFromOwner(fd: Fd, mode: number): number;
+  vhostSetMemTable(fd: Fd, regions: BigUint64Array, padding: number): number;
+  vhostSetLogBase(fd: Fd, address: bigint): number;
+  vhostSetLogFd(fd: Fd, eventfd: Fd | number): number;
+  vhostNewWorker(fd: Fd): number;
+  vhostFreeWorker(fd: Fd, worker: number): number;
+
+  vhostSetVringNum(fd: Fd, index: number, num: number): number;
+  vhostSetVringBase(fd: Fd, index: number, base: number): number;
+  vhostGetVringBase(fd: Fd, index: number): number;
+  vhostSetVringEndian(fd: Fd, index: number, endian: number): number;
+  vhostGetVringEndian(fd: Fd, index: number): number;
+  vhostSetVringBusyloopTimeout(fd: Fd, index: number, microseconds: number): number;
+  vhostGetVringBusyloopTimeout(fd: Fd, index: number): number;
+  vhostSetVringKick(fd: Fd, index: number, eventfd: Fd | number): number;
+  vhostSetVringCall(fd: Fd, index: number, eventfd: Fd | number): number;
+  vhostSetVringErr(fd: Fd, index: number, eventfd: Fd | number): number;
+  vhostSetVringAddr(
+    fd: Fd,
+    index: number,
+    flags: number,
+    desc: bigint,
+    avail: bigint,
+    used: bigint,
+    log: bigint,
+  ): number;
+  vhostAttachVringWorker(fd: Fd, index: number, worker: number): number;
+  vhostGetVringWorker(fd: Fd, index: number): number;
+  vhostNetSetBackend(fd: Fd, index: number, backend: Fd | number): Promise<number>;
+
+  iotlbRead(fd: Fd): IotlbFields | Errno;
+  iotlbWrite(
+    fd: Fd,
+    version: number,
+    asid: number,
+    iova: bigint,
+    size: bigint,
+    userAddress: bigint,
+    permission: number,
+    type: number,
+  ): number;
+
+  tunGetFeatures(fd: Fd): number;
+  tunSetIff(fd: Fd, name: string, flags: number): { name: string; flags: number } | Errno;
+  tunGetIff(fd: Fd): { name: string; flags: number } | Errno;
+  tunSetIfIndex(fd: Fd, index: number): number;
+  tunSetPersist(fd: Fd, on: number): number;
+  tunSetOwner(fd: Fd, uid: number): number;
+  tunSetGroup(fd: Fd, gid: number): number;
+  tunSetLink(fd: Fd, type: number): number;
+  tunSetNoCsum(fd: Fd, on: number): number;
+  tunSetDebug(fd: Fd, level: number): number;
+  tunSetOffload(fd: Fd, flags: number): number;
+  tunSetTxFilter(fd: Fd, flags: number, addresses: Uint8Array): number;
+  tunGetSndbuf(fd: Fd): number;
+  tunSetSndbuf(fd: Fd, bytes: number): number;
+  tunGetVnetHdrSz(fd: Fd): number;
+  tunSetVnetHdrSz(fd: Fd, bytes: number): number;
+  tunGetVnetLe(fd: Fd): number;
+  tunSetVnetLe(fd: Fd, on: number): number;
+  tunGetVnetBe(fd: Fd): number;
+  tunSetVnetBe(fd: Fd, on: number): number;
+  tunAttachFilter(fd: Fd, program: Uint8Array): number;
+  tunDetachFilter(fd: Fd): number;
+  tunGetFilter(fd: Fd): number;
+  tunSetQueue(fd: Fd, flags: number): number;
+  tunSetSteeringEbpf(fd: Fd, program: number): number;
+  tunSetFilterEbpf(fd: Fd, program: number): number;
+  tunSetCarrier(fd: Fd, on: number): number;
+  tunGetDevNetns(fd: Fd): Fd | Errno;
+
+  netifGetFlags(name: string): number;
+  netifSetFlags(name: string, flags: number): number;
+  netifGetMtu(name: string): number;
+  netifSetMtu(name: string, mtu: number): number;
+  netifGetMac(name: string): Buffer | Errno;
+  netifSetMac(name: string, mac: Uint8Array): number;
+  netifGetIndex(name: string): number;
+  addressAdd(index: number, address: Uint8Array, prefixLength: number): number;
+  linkMonitorOpen(): Fd | Errno;
+  linkMonitorRead(fd: Fd): LinkEvent[] | Errno;
+
+  packetOpen(): Fd | Errno;
+  packetBind(fd: Fd, interfaceIndex: number, protocol: number): number;
+  packetSetVnetHdr(fd: Fd, on: number): number;
+  packetIgnoreOutgoing(fd: Fd, on: number): number;
+  packetSetReceiveBuffer(fd: Fd, bytes: number): number;
+  packetStatistics(fd: Fd): { received: number; dropped: number } | Errno;
+  packetReceive(fd: Fd, buffer: Uint8Array, slotSize: number, lengths: Uint32Array): number;
+  packetSend(
+    fd: Fd,
+    buffer: Uint8Array,
+    slotSize: number,
+    lengths: Uint32Array,
+    count: number,
+  ): number;
+
+  kvmCheckExtension(fd: Fd, capability: number): number;
+  kvmCreateVm(kvm: Fd): Fd | Errno;
+  kvmCreateIrqchip(vm: Fd): number;
+  kvmIoeventfd(
+    vm: Fd,
+    address: bigint,
+    length: number,
+    datamatch: bigint,
+    eventfd: Fd,
+    flags: number,
+  ): number;
+  kvmIrqfd(vm: Fd, gsi: number, eventfd: Fd, resample: Fd | number, flags: number): number;
+  kvmRunGuest(kvm: Fd, vm: Fd, code: Uint8Array): Promise<{ result: number; printed: string }>;
+
+  layouts(): Record<string, Record<string, number>>;
+  requests(): Record<string, number>;
+}
+
+/** Where a build leaves the addon, from `lib/` and from `dist/lib/`. */
+const CANDIDATES = ['../build/Release/vhost_net.node', '../../build/Release/vhost_net.node'];
+
+function load(): Native {
+  if (process.platform !== 'linux') {
+    throw new StateError(
+      'ERR_UNSUPPORTED_PLATFORM',
+      `vhost-net drives Linux's /dev/vhost-net and cannot be loaded on ${process.platform}`,
+    );
+  }
+  const require = createRequire(import.meta.url);
+  for (const candidate of CANDIDATES) {
+    try {
+      return require(candidate) as Native;
+    } catch (error) {
+      // A file that is there and does not load is the real news.
+      if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
+    }
+  }
+  throw new StateError(
+    'ERR_ADDON_NOT_FOUND',
+    `vhost-net has no native addon for ${process.arch} here`,
+    'build it with a C++ compiler, make and python3: npm run build:native in the package folder',
+  );
+}
+
+export const native: Native = load();

@@ -1,0 +1,100 @@
+/** Feature bits, header flags and GSO types of virtio-net (virtio 1.3 §5.1, §6). */
+
+export const VIRTIO_NET_F_MRG_RXBUF = 15;
+export const VIRTIO_F_NOTIFY_ON_EMPTY = 24;
+export const VIRTIO_F_ANY_LAYOUT = 27;
+export const VIRTIO_RING_F_INDIRECT_DESC = 28;
+export const VIRTIO_RING_F_EVENT_IDX = 29;
+export const VIRTIO_F_VERSION_1 = 32;
+export const VIRTIO_F_ACCESS_PLATFORM = 33;
+
+/** Every feature bit that virtio-net or the split ring may have, by name. */
+export const VIRTIO_NET_FEATURES: Readonly<Record<string, number>> = {
+  VIRTIO_NET_F_CSUM: 0,
+  VIRTIO_NET_F_GUEST_CSUM: 1,
+  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS: 2,
+  VIRTIO_NET_F_MTU: 3,
+  VIRTIO_NET_F_MAC: 5,
+  VIRTIO_NET_F_GUEST_TSO4: 7,
+  VIRTIO_NET_F_GUEST_TSO6: 8,
+  VIRTIO_NET_F_GUEST_ECN: 9,
+  VIRTIO_NET_F_GUEST_UFO: 10,
+  VIRTIO_NET_F_HOST_TSO4: 11,
+  VIRTIO_NET_F_HOST_TSO6: 12,
+  VIRTIO_NET_F_HOST_ECN: 13,
+  VIRTIO_NET_F_HOST_UFO: 14,
+  VIRTIO_NET_F_MRG_RXBUF,
+  VIRTIO_NET_F_STATUS: 16,
+  VIRTIO_NET_F_CTRL_VQ: 17,
+  VIRTIO_NET_F_CTRL_RX: 18,
+  VIRTIO_NET_F_CTRL_VLAN: 19,
+  VIRTIO_NET_F_CTRL_RX_EXTRA: 20,
+  VIRTIO_NET_F_GUEST_ANNOUNCE: 21,
+  VIRTIO_NET_F_MQ: 22,
+  VIRTIO_NET_F_CTRL_MAC_ADDR: 23,
+  VIRTIO_F_NOTIFY_ON_EMPTY,
+  VHOST_F_LOG_ALL: 26,
+  VHOST_NET_F_VIRTIO_NET_HDR: 27,
+  VIRTIO_RING_F_INDIRECT_DESC,
+  VIRTIO_RING_F_EVENT_IDX,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_F_ACCESS_PLATFORM,
+  VIRTIO_F_RING_PACKED: 34,
+  VIRTIO_F_IN_ORDER: 35,
+  VIRTIO_F_ORDER_PLATFORM: 36,
+  VIRTIO_F_SR_IOV: 37,
+  VIRTIO_F_NOTIFICATION_DATA: 38,
+  VIRTIO_F_NOTIF_CONFIG_DATA: 39,
+  VIRTIO_F_RING_RESET: 40,
+  VIRTIO_NET_F_VQ_NOTF_COAL: 52,
+  VIRTIO_NET_F_NOTF_COAL: 53,
+  VIRTIO_NET_F_GUEST_USO4: 54,
+  VIRTIO_NET_F_GUEST_USO6: 55,
+  VIRTIO_NET_F_HOST_USO: 56,
+  VIRTIO_NET_F_HASH_REPORT: 57,
+  VIRTIO_NET_F_GUEST_HDRLEN: 59,
+  VIRTIO_NET_F_RSS: 60,
+  VIRTIO_NET_F_RSC_EXT: 61,
+  VIRTIO_NET_F_STANDBY: 62,
+  VIRTIO_NET_F_SPEED_DUPLEX: 63,
+  VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO: 65,
+  VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM: 66,
+  VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO: 67,
+  VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM: 68,
+};
+
+/** Header flags. */
+export const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
+export const VIRTIO_NET_HDR_F_DATA_VALID = 2;
+export const VIRTIO_NET_HDR_F_RSC_INFO = 4;
+export const VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM = 8;
+
+/** Header GSO types. */
+export const VIRTIO_NET_HDR_GSO_NONE = 0;
+export const VIRTIO_NET_HDR_GSO_TCPV4 = 1;
+export const VIRTIO_NET_HDR_GSO_UDP = 3;
+export const VIRTIO_NET_HDR_GSO_TCPV6 = 4;
+export const VIRTIO_NET_HDR_GSO_UDP_L4 = 5;
+export const VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 = 0x20;
+export const VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6 = 0x40;
+export const VIRTIO_NET_HDR_GSO_ECN = 0x80;
+
+/** The mask of one feature bit. */
+export function bit(number: number): bigint {
+  return 1n << BigInt(number);
+}
+
+/** Whether a feature mask has a bit. */
+export function hasBit(features: bigint, number: number): boolean {
+  return ((features >> BigInt(number)) & 1n) === 1n;
+}
+
+/** The names of a mask's bits, lowest first; a bit without a name is `bit N`. */
+export function featureNames(features: bigint): string[] {
+  const names = new Map(Object.entries(VIRTIO_NET_FEATURES).map(([name, at]) => [at, name]));
+  const found: string[] = [];
+  for (let at = 0; features >> BigInt(at) !== 0n; at++) {
+    if (hasBit(features, at)) found.push(names.get(at) ?? `bit ${at}`);
+  }
+  return found;
+}
