@@ -6,8 +6,8 @@ import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
-  return join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'vhost-net');
+export function cacheDir({ XDG_CACHE_HOME }: NodeJS.ProcessEnv = process.env): string {
+  return join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'vhost-net');
 }
 
 export async function exists(path: string): Promise<boolean> {

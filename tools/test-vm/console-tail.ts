@@ -1,5 +1,7 @@
 /** The end of what the guest's console printed, fit to be shown. */
 
+import { stripVTControlCharacters } from 'node:util';
+
 /** Bytes kept, lines shown. */
 const KEPT = 16 * 1024;
 const SHOWN = 40;
@@ -13,8 +15,7 @@ export class ConsoleTail {
 
   /** Without the firmware's and the terminal's control sequences. */
   text(): string {
-    return this.#text
-      .replaceAll(/\x1b(?:\[[\d;?]*[A-Za-z]|c)/g, '')
+    return stripVTControlCharacters(this.#text)
       .replaceAll(/[^\n\t\x20-\x7e]/g, '')
       .trim()
       .split('\n')

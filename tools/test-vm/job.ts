@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Kernel } from './kernel-cache.js';
 
 export interface Job {
+  /** The first is an absolute path: busybox would take a bare name for one of its own. */
   command: readonly string[];
   cwd: string;
   env: Record<string, string>;
@@ -38,8 +39,9 @@ export function commandScript({ command, cwd, env }: Job): string {
   const assignments = Object.entries(env).map(([name, value]) => quote(`${name}=${value}`));
   return [
     'ulimit -n 65536',
+    `cd ${quote(cwd)} || exit 126`,
     // Its own session: what it sends to its process group must not reach process 1.
-    `cd ${quote(cwd)} && exec /run/test-vm/busybox setsid /run/test-vm/busybox env -i \\`,
+    `exec /run/test-vm/busybox setsid /run/test-vm/busybox env -i \\`,
     `  ${[...assignments, ...command.map(quote)].join(' ')}`,
     '',
   ].join('\n');

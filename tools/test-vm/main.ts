@@ -8,7 +8,8 @@ import { cachedKernel, findKernel } from './kernel-cache.js';
 import { KERNEL_LINES } from './kernels.js';
 import { type Options, parseOptions } from './options.js';
 import { type Progress, progressOn, silent } from './progress.js';
-import { type Signal, STATUS_VM_FAILED, signalStatus } from './status.js';
+import { findProgram, searchPath } from './search-path.js';
+import { type Signal, STATUS_NOT_FOUND, STATUS_VM_FAILED, signalStatus } from './status.js';
 import { runInVm } from './vm.js';
 
 /** The caller was interrupted; carries the signal that did it. */
@@ -48,13 +49,12 @@ async function list(): Promise<number> {
 
 async function run(options: Options, progress: Progress, signal: AbortSignal): Promise<number> {
   const [name = ''] = options.kernels;
+  const [program = '', ...args] = options.command;
+  const env = { ...passedEnv(process.env), ...options.env };
+  const path = await findProgram(program, searchPath(env), process.cwd());
+  if (path === undefined) throw new VmError(`${program}: not found`, undefined, STATUS_NOT_FOUND);
   const kernel = await findKernel(name, { progress, modulesDir: options.modulesDir, signal });
   const boot = await bootImage(kernel, options.modules);
-  const unknown = options.modules.filter((module) =>
-    boot.missing.includes(module.replaceAll('-', '_')),
-  );
-  if (unknown.length > 0)
-    throw new VmError(`kernel ${kernel.release} has no module ${unknown.join(', ')}`);
   const step = progress.step(`booting ${kernel.release}`);
   try {
     return await runInVm({
@@ -62,9 +62,9 @@ async function run(options: Options, progress: Progress, signal: AbortSignal): P
       boot,
       machine: { accel: options.accel, memory: options.memory, cpus: 2 },
       job: {
-        command: options.command,
+        command: [path, ...args],
         cwd: process.cwd(),
-        env: { ...passedEnv(process.env), ...options.env },
+        env,
         shares: options.shares,
       },
       timeout: options.timeout,

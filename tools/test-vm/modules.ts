@@ -20,9 +20,10 @@ export const TEST_MODULES = [
   'veth',
   'bridge',
   'dummy',
-  'kvm_amd',
-  'kvm_intel',
 ];
+
+/** Nested KVM, of which the guest loads the one its processor has. */
+export const KVM_MODULES = ['kvm_amd', 'kvm_intel'] as const;
 
 export interface ModuleIndex {
   /** Path, relative to the modules folder, by name. */
@@ -59,7 +60,7 @@ export function parseIndex(dep: string, builtin: string): ModuleIndex {
  */
 export function loadOrder(
   index: ModuleIndex,
-  names: string[],
+  names: readonly string[],
 ): { paths: string[]; missing: string[] } {
   const order = new Set<string>();
   const missing: string[] = [];
@@ -76,6 +77,29 @@ export function loadOrder(
   };
   for (const name of names) visit(name.replaceAll('-', '_'));
   return { paths: [...order], missing };
+}
+
+/** What the guest loads, by the name of the list in its `/modules`, as paths in order. */
+export type ModuleLists = Record<'boot' | 'rest' | (typeof KVM_MODULES)[number], string[]>;
+
+/** `missing` are those without which there is no guest, and those that the user asked for. */
+export function guestModules(
+  index: ModuleIndex,
+  extra: readonly string[],
+): { lists: ModuleLists; missing: string[] } {
+  const boot = loadOrder(index, BOOT_MODULES);
+  const tests = loadOrder(index, TEST_MODULES);
+  const asked = loadOrder(index, extra);
+  const rest = new Set([...tests.paths, ...asked.paths]);
+  for (const path of boot.paths) rest.delete(path);
+  const [amd, intel] = KVM_MODULES;
+  const lists = {
+    boot: boot.paths,
+    rest: [...rest],
+    [amd]: loadOrder(index, [amd]).paths,
+    [intel]: loadOrder(index, [intel]).paths,
+  } satisfies ModuleLists;
+  return { lists, missing: [...boot.missing, ...asked.missing] };
 }
 
 export async function readIndex(modulesDir: string): Promise<ModuleIndex> {

@@ -21,9 +21,8 @@ const KERNEL_ARGUMENTS = [
   // A panic resets at once, which -no-reboot turns into QEMU's exit.
   'panic=-1',
   // The rest is for speed: emulated, each of these costs a tenth of a second or more.
-  'nokaslr',
   'mitigations=off',
-  'no5lvl',
+  'init_on_alloc=0',
   'audit=0',
   'apparmor=0',
   'tsc=reliable',

@@ -9,6 +9,9 @@ export const STATUS_TIMEOUT = 124;
 /** The machine failed, not the command: bad usage, no kernel, no boot, a panic. */
 export const STATUS_VM_FAILED = 125;
 
+/** There is no such program. */
+export const STATUS_NOT_FOUND = 127;
+
 export type Signal = keyof typeof constants.signals;
 
 /** The shell's status for a process that a signal ended: 128 + its number. */
@@ -22,5 +25,5 @@ export const STATUS_HELP = [
   `${STATUS_TIMEOUT}  the command ran longer than --timeout`,
   `${STATUS_VM_FAILED}  the machine failed: bad usage, no kernel, no boot, a kernel panic`,
   '126  the command cannot be executed',
-  '127  the command was not found',
+  `${STATUS_NOT_FOUND}  the command was not found`,
 ];
