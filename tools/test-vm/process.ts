@@ -17,9 +17,11 @@ export async function run(
   options: RunOptions = {},
 ): Promise<Buffer> {
   options.signal?.throwIfAborted();
+  const { PATH = '' } = process.env;
   const child = spawn(command, args, {
     cwd: options.cwd,
-    env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+    // Users other than root seldom have the sbin folders, where depmod is, on their path.
+    env: { ...process.env, LC_ALL: 'C', PATH: `${PATH}:/usr/sbin:/sbin` },
     signal: options.signal,
   });
   const out: Buffer[] = [];
