@@ -193,6 +193,12 @@ export const HINTS: Readonly<Record<string, Hints>> = {
     EACCES: 'IPv6 is disabled on this interface: see the sysctl net.ipv6.conf.NAME.disable_ipv6',
   },
   'socket(AF_PACKET)': { EPERM: 'raw sockets need CAP_NET_RAW: run as root' },
+  tap: {
+    ENODEV: 'the interface was deleted or moved to another network namespace: close the port',
+  },
+  send: {
+    ENETDOWN: 'the link is down and the kernel would drop the frame: `ip link set NAME up`',
+  },
   KVM_IOEVENTFD: {
     EEXIST: 'another ioeventfd has this address and data',
     ENOSPC: 'the VM has no room for another ioeventfd',

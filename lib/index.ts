@@ -1,0 +1,71 @@
+/**
+ * vhost-net: drive Linux's in-kernel virtio-net accelerator from Node.js.
+ *
+ * From the simplest to the barest: {@link NetPort} sends and receives frames on a TAP;
+ * {@link KernelBackend} serves rings that you laid out; {@link VhostNet} is every ioctl of
+ * `/dev/vhost-net` under its kernel name.
+ *
+ * @module
+ */
+export {
+  type ErrorCode,
+  StateError,
+  VhostError,
+} from './errors.js';
+export { HINTS } from './hints.js';
+export { EventFd } from './host/event-fd.js';
+export { GuestMemory, type Location } from './host/guest-memory.js';
+export { formatAddress, parseAddress } from './host/ip-address.js';
+export { type KvmProbe, probeKvm } from './host/kvm-probe.js';
+export { type Ioeventfd, type Irqfd, KvmVm } from './host/kvm-vm.js';
+export { type LinkChange, LinkMonitor } from './host/link-monitor.js';
+export { MemoryRegion, type RegionBacking, type RegionOptions } from './host/memory-region.js';
+export { checkInterfaceName, formatMac, NetInterface, parseMac } from './host/net-interface.js';
+export { PacketSocket, type PacketSocketOptions } from './host/packet-socket.js';
+export { Tap, type TapOptions } from './host/tap.js';
+export { MEANING_CHANGERS, negotiate, PORT_FEATURES } from './net/features.js';
+export {
+  clearHeader,
+  HEADER_LENGTHS,
+  type HeaderLength,
+  headerLengthOf,
+  type Offload,
+  plainOffload,
+  readHeader,
+  writeHeader,
+} from './net/header.js';
+export type { PortCounters } from './port/counters.js';
+export { Frame, type Sendable } from './port/frame.js';
+export { NetPort } from './port/net-port.js';
+export type { NetPortOptions } from './port/port-options.js';
+export { LONGEST_FRAME, SHORTEST_FRAME } from './port/transmitter.js';
+export * from './uapi/kvm.js';
+export * from './uapi/tun.js';
+export * from './uapi/vhost.js';
+export * from './uapi/virtio-net.js';
+export * from './uapi/virtio-ring.js';
+export type {
+  BackendConfig,
+  QueuePairConfig,
+  QueuePairState,
+  VhostBackend,
+  VringConfig,
+} from './vhost/backend.js';
+export { KernelBackend } from './vhost/kernel-backend.js';
+export {
+  type IotlbMessage,
+  maxMemRegions,
+  VhostDevice,
+  type VhostMemoryRegion,
+} from './vhost/vhost-device.js';
+export { VhostNet, type VringUserAddresses } from './vhost/vhost-net.js';
+export { SEGMENT_WORDS, VringDriver, type VringDriverOptions } from './vring/driver.js';
+export {
+  availBytes,
+  checkRingSize,
+  descBytes,
+  placeVring,
+  usedBytes,
+  type VringAddresses,
+  vringBytes,
+} from './vring/layout.js';

@@ -1,0 +1,34 @@
+/** A frame as a port receives it, and as it can be sent on. */
+import { type Offload, plainOffload } from '../net/header.js';
+
+/**
+ * One received frame, in place in the ring's memory. It belongs to the port and is reused: it is valid
+ * until the consumer's callback returns, or its iteration goes on. Copy what must live longer.
+ */
+export class Frame {
+  /** What the virtio-net header said. */
+  readonly offload: Offload = plainOffload();
+  /** Bytes of the frame, from the destination address on, without checksum. */
+  length = 0;
+  /** The frame at offset 0, and room after it up to the end of its buffer. */
+  readonly buffer: Uint8Array;
+  #bytes: Uint8Array;
+
+  /** @internal Ports make frames. */
+  constructor(buffer: Uint8Array) {
+    this.buffer = buffer;
+    this.#bytes = buffer;
+  }
+
+  /**
+   * The frame's bytes, as a view of `buffer`. A view is made only when the length differs from that
+   * of the last frame in this buffer.
+   */
+  get bytes(): Uint8Array {
+    if (this.#bytes.length !== this.length) this.#bytes = this.buffer.subarray(0, this.length);
+    return this.#bytes;
+  }
+}
+
+/** What {@link NetPort.send} takes: bytes that need no offload, or a frame with its header. */
+export type Sendable = Uint8Array | Frame;

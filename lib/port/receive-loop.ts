@@ -1,0 +1,177 @@
+/** Who gets a port's frames, and when: a callback or an iterator, driven by the call eventfd. */
+import { StateError } from '../errors.js';
+import type { EventFd } from '../host/event-fd.js';
+import type { PortCounters } from './counters.js';
+import type { Frame } from './frame.js';
+import type { Receiver } from './receiver.js';
+
+/** Batches in a row before timers and other descriptors get their turn. */
+const BATCHES_PER_TURN = 16;
+
+type Batch = readonly Frame[];
+const END: IteratorResult<Batch> = { done: true, value: undefined };
+
+interface Waiter {
+  resolve: (result: IteratorResult<Batch>) => void;
+  reject: (error: Error) => void;
+}
+
+export class ReceiveLoop {
+  readonly #receiver: Receiver;
+  readonly #call: EventFd;
+  readonly #fail: (error: Error) => void;
+  #listener: ((frames: Batch) => void) | undefined;
+  #iterating = false;
+  #waiter: Waiter | undefined;
+  #inARow = 0;
+  #pause: NodeJS.Immediate | undefined;
+  #ended = false;
+  #failure: Error | undefined;
+
+  constructor(
+    receiver: Receiver,
+    call: EventFd,
+    counters: PortCounters,
+    fail: (error: Error) => void,
+  ) {
+    this.#receiver = receiver;
+    this.#call = call;
+    this.#fail = fail;
+    call.onSignal((count) => {
+      counters.rxCalls += count;
+      this.#wake();
+    });
+  }
+
+  /** Posts the receive buffers for the first time. */
+  post(): void {
+    this.#receiver.recycle();
+  }
+
+  listen(listener: (frames: Batch) => void): void {
+    this.#takeConsumer();
+    this.#listener = listener;
+    this.#later();
+  }
+
+  iterate(): AsyncIterableIterator<Batch> {
+    this.#takeConsumer();
+    this.#iterating = true;
+    const iterator: AsyncIterableIterator<Batch> = {
+      next: () => this.#next(),
+      return: () => {
+        this.#iterating = false;
+        this.#settle((waiter) => waiter.resolve(END));
+        return Promise.resolve(END);
+      },
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  ref(): void {
+    this.#call.ref();
+  }
+
+  unref(): void {
+    this.#call.unref();
+  }
+
+  /** No frame is handed out any more; the iterator ends, or throws the port's failure. */
+  end(failure: Error | undefined): void {
+    this.#ended = true;
+    this.#failure ??= failure;
+    this.#listener = undefined;
+    if (this.#pause) clearImmediate(this.#pause);
+    this.#settle((waiter) => (failure ? waiter.reject(failure) : waiter.resolve(END)));
+  }
+
+  #takeConsumer(): void {
+    if (!this.#listener && !this.#iterating) return;
+    throw new StateError(
+      'ERR_BUSY',
+      'the port has a consumer already',
+      'a port has one onFrames() listener or one iterator; share the frames behind it',
+    );
+  }
+
+  /** The device called, or a pause is over. */
+  #wake(): void {
+    if (this.#ended) return;
+    if (this.#listener) {
+      this.#deliver();
+    } else if (this.#waiter) {
+      try {
+        const batch = this.#take();
+        if (batch) this.#settle((waiter) => waiter.resolve({ done: false, value: batch }));
+      } catch (error) {
+        this.#fail(error as Error);
+      }
+    }
+  }
+
+  #deliver(): void {
+    for (let i = 0; i < BATCHES_PER_TURN && this.#listener; i++) {
+      let batch: Batch | undefined;
+      try {
+        batch = this.#take();
+      } catch (error) {
+        this.#fail(error as Error);
+        return;
+      }
+      if (!batch) return;
+      // A listener that throws must not stop the port: the rest comes in the next turn.
+      if (i === 0) this.#later();
+      this.#listener(batch);
+    }
+  }
+
+  #next(): Promise<IteratorResult<Batch>> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    if (this.#ended || !this.#iterating) return Promise.resolve(END);
+    if (this.#waiter) {
+      return Promise.reject(new StateError('ERR_BUSY', 'the iteration waits for a batch already'));
+    }
+    if (++this.#inARow < BATCHES_PER_TURN) {
+      try {
+        const batch = this.#take();
+        if (batch) return Promise.resolve({ done: false, value: batch });
+      } catch (error) {
+        this.#fail(error as Error);
+        return Promise.reject(error);
+      }
+    } else {
+      this.#later();
+    }
+    this.#inARow = 0;
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject };
+    });
+  }
+
+  /** The next batch; without one, the device is asked to call. */
+  #take(): Batch | undefined {
+    this.#receiver.recycle();
+    let batch = this.#receiver.collect();
+    // Frames that came between looking and asking bring no call.
+    while (!batch && this.#receiver.enableCalls()) {
+      this.#receiver.recycle();
+      batch = this.#receiver.collect();
+    }
+    if (batch) this.#receiver.disableCalls();
+    return batch;
+  }
+
+  #later(): void {
+    this.#pause ??= setImmediate(() => {
+      this.#pause = undefined;
+      this.#wake();
+    });
+  }
+
+  #settle(how: (waiter: Waiter) => void): void {
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    if (waiter) how(waiter);
+  }
+}

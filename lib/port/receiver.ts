@@ -1,0 +1,176 @@
+/** The receiving half of a queue pair: posts buffers, makes batches of frames of what comes back. */
+import type { EventFd } from '../host/event-fd.js';
+import {
+  copyOffload,
+  type HeaderLength,
+  NUM_BUFFERS_OFFSET,
+  readHeader,
+  readU16,
+} from '../net/header.js';
+import type { VringDriver } from '../vring/driver.js';
+import type { PortCounters } from './counters.js';
+import { Frame } from './frame.js';
+import type { BufferArea } from './port-memory.js';
+
+/** Most frames of a batch. */
+export const MAX_BATCH = 64;
+/** Longest frame that is put together of several buffers: 64 KiB and a header with tags. */
+const MAX_MERGED = 65_536 + 128;
+
+export class Receiver {
+  readonly #ring: VringDriver;
+  readonly #kick: EventFd;
+  readonly #counters: PortCounters;
+  readonly #area: BufferArea;
+  readonly #bufferSize: number;
+  readonly #headerLength: HeaderLength;
+  readonly #mergeable: boolean;
+  /** The frame that views each buffer, behind the header. */
+  readonly #frames: Frame[];
+  /** Each buffer as a whole. */
+  readonly #slots: Uint8Array[];
+  /** The buffer of each chain in flight. */
+  readonly #bufferOf: Uint16Array;
+  /** Buffers that the consumer holds, to be posted again. */
+  readonly #held: Uint16Array;
+  #heldCount = 0;
+  /** An array for each length of a batch, so that handing one out allocates nothing. */
+  readonly #batches: Frame[][] = [];
+  readonly #collected = new Array<Frame>(MAX_BATCH);
+  /** Frames for what came in several buffers; made when first needed. */
+  readonly #merged: Frame[] = [];
+  #mergedUsed = 0;
+  /** The merged frame under way, and how many of its buffers are still to come. */
+  #partial: Frame | undefined;
+  #missing = 0;
+  #damaged = false;
+
+  constructor(options: {
+    ring: VringDriver;
+    kick: EventFd;
+    counters: PortCounters;
+    area: BufferArea;
+    /** Bytes of each buffer. */
+    bufferSize: number;
+    headerLength: HeaderLength;
+    mergeable: boolean;
+  }) {
+    const { area, bufferSize, headerLength, ring } = options;
+    this.#ring = ring;
+    this.#bufferSize = bufferSize;
+    this.#kick = options.kick;
+    this.#counters = options.counters;
+    this.#area = area;
+    this.#headerLength = headerLength;
+    this.#mergeable = options.mergeable;
+    this.#slots = Array.from({ length: ring.size }, (_, i) =>
+      area.bytes.subarray(i * bufferSize, (i + 1) * bufferSize),
+    );
+    this.#frames = this.#slots.map((slot) => new Frame(slot.subarray(headerLength)));
+    this.#bufferOf = new Uint16Array(ring.size);
+    this.#held = Uint16Array.from({ length: ring.size }, (_, i) => i);
+    this.#heldCount = ring.size;
+    this.#ring.disableCalls();
+  }
+
+  /** Posts every buffer that the consumer is done with. Frames of the last batch are invalid now. */
+  recycle(): void {
+    this.#mergedUsed = 0;
+    if (this.#heldCount === 0) return;
+    const ring = this.#ring;
+    const { address } = this.#area;
+    const size = this.#bufferSize;
+    const high = Number(address >> 32n);
+    const low = Number(address & 0xffff_ffffn);
+    for (let i = 0; i < this.#heldCount; i++) {
+      const buffer = this.#held[i] as number;
+      // There are as many descriptors as buffers, so there is always one.
+      const head = ring.addWritable(low + buffer * size, high, size);
+      this.#bufferOf[head] = buffer;
+    }
+    this.#heldCount = 0;
+    if (ring.publish()) {
+      this.#counters.rxKicks++;
+      this.#kick.signal();
+    }
+  }
+
+  /** The frames that wait, at most 64, or undefined for none. Throws `ERR_RING_BROKEN`. */
+  collect(): Frame[] | undefined {
+    const counters = this.#counters;
+    const list = this.#collected;
+    let count = 0;
+    while (count < MAX_BATCH) {
+      const head = this.#ring.pop();
+      if (head < 0) break;
+      const buffer = this.#bufferOf[head] as number;
+      this.#held[this.#heldCount++] = buffer;
+      const frame = this.#take(buffer, this.#ring.usedLength);
+      if (!frame) continue;
+      counters.rxFrames++;
+      counters.rxBytes += frame.length;
+      list[count++] = frame;
+    }
+    if (count === 0) return undefined;
+    this.#batches[count] ??= new Array<Frame>(count);
+    const batch = this.#batches[count] as Frame[];
+    for (let i = 0; i < count; i++) batch[i] = list[i] as Frame;
+    return batch;
+  }
+
+  /** As {@link VringDriver.enableCalls}. */
+  enableCalls(): boolean {
+    return this.#ring.enableCalls();
+  }
+
+  disableCalls(): void {
+    this.#ring.disableCalls();
+  }
+
+  /** The frame that a used buffer completes, if it does. */
+  #take(buffer: number, used: number): Frame | undefined {
+    if (this.#missing > 0) return this.#append(buffer, used);
+    const start = buffer * this.#bufferSize;
+    const { bytes } = this.#area;
+    if (used < this.#headerLength) {
+      this.#counters.rxErrors++;
+      return undefined;
+    }
+    const frame = this.#frames[buffer] as Frame;
+    readHeader(bytes, start, frame.offload);
+    frame.length = used - this.#headerLength;
+    const buffers = this.#mergeable ? readU16(bytes, start + NUM_BUFFERS_OFFSET) : 1;
+    if (buffers <= 1) return frame;
+    this.#missing = buffers - 1;
+    this.#damaged = false;
+    this.#partial = this.#merge(frame);
+    return undefined;
+  }
+
+  /** Whole buffers are copied, used or not: their views exist, and the frame's length tells. */
+  #merge(first: Frame): Frame {
+    const index = this.#mergedUsed++;
+    this.#merged[index] ??= new Frame(new Uint8Array(MAX_MERGED + this.#bufferSize));
+    const merged = this.#merged[index] as Frame;
+    merged.buffer.set(first.buffer, 0);
+    merged.length = first.length;
+    copyOffload(first.offload, merged.offload);
+    return merged;
+  }
+
+  /** A buffer that goes on with a merged frame holds data from its very start. */
+  #append(buffer: number, used: number): Frame | undefined {
+    const merged = this.#partial as Frame;
+    if (merged.length + used > MAX_MERGED) {
+      this.#damaged = true;
+    } else {
+      merged.buffer.set(this.#slots[buffer] as Uint8Array, merged.length);
+      merged.length += used;
+    }
+    if (--this.#missing > 0) return undefined;
+    this.#partial = undefined;
+    if (!this.#damaged) return merged;
+    this.#counters.rxErrors++;
+    return undefined;
+  }
+}

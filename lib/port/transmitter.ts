@@ -1,0 +1,143 @@
+/** The transmitting half of a queue pair: copies frames into shared memory and takes it back. */
+import { rangeError } from '../errors.js';
+import type { EventFd } from '../host/event-fd.js';
+import { clearHeader, type HeaderLength, writeHeader } from '../net/header.js';
+import type { VringDriver } from '../vring/driver.js';
+import type { PortCounters } from './counters.js';
+import { Frame, type Sendable } from './frame.js';
+import type { BufferArea } from './port-memory.js';
+import { SendArena } from './send-arena.js';
+
+/** Bytes of an Ethernet header: the TAP drops what is shorter. */
+export const SHORTEST_FRAME = 14;
+/** Bytes of the longest frame: 64 KiB less one, an Ethernet header and two tags. */
+export const LONGEST_FRAME = 65_535 + 14 + 8;
+
+/** Throws `ERR_FRAME_SIZE` for a frame that no TAP takes. */
+export function checkFrame(frame: Sendable): void {
+  if (frame.length < SHORTEST_FRAME || frame.length > LONGEST_FRAME) {
+    throw rangeError(
+      `a frame of ${frame.length} bytes cannot be sent: it has ${SHORTEST_FRAME} to ${LONGEST_FRAME} bytes`,
+      undefined,
+      'ERR_FRAME_SIZE',
+    );
+  }
+}
+
+export class Transmitter {
+  readonly #ring: VringDriver;
+  readonly #kick: EventFd;
+  readonly #counters: PortCounters;
+  readonly #bytes: Uint8Array;
+  /** Everything the bytes lie in: a frame received by this port is copied within it. */
+  readonly #memory: Uint8Array;
+  readonly #addressLow: number;
+  readonly #addressHigh: number;
+  readonly #headerLength: HeaderLength;
+  readonly #arena: SendArena;
+  /** The arena's piece of each chain in flight. */
+  readonly #pieceOf: Uint16Array;
+
+  constructor(options: {
+    ring: VringDriver;
+    kick: EventFd;
+    counters: PortCounters;
+    area: BufferArea;
+    headerLength: HeaderLength;
+  }) {
+    const { area, ring } = options;
+    this.#ring = ring;
+    this.#kick = options.kick;
+    this.#counters = options.counters;
+    this.#bytes = area.bytes;
+    this.#memory = new Uint8Array(area.bytes.buffer);
+    this.#addressLow = Number(area.address & 0xffff_ffffn);
+    this.#addressHigh = Number(area.address >> 32n);
+    this.#headerLength = options.headerLength;
+    this.#arena = new SendArena(area.bytes.length, ring.size);
+    this.#pieceOf = new Uint16Array(ring.size);
+    ring.disableCalls();
+  }
+
+  /** Frames that the device has not given back. */
+  get inFlight(): number {
+    return this.#ring.inFlight;
+  }
+
+  /**
+   * Gives the device as many of the frames from `from` on as there is room for. Returns how many.
+   * Every frame must have passed {@link checkFrame}. Throws `ERR_RING_BROKEN`.
+   */
+  push(frames: readonly Sendable[], from: number): number {
+    let at = from;
+    while (at < frames.length && this.#pushOne(frames[at] as Sendable)) at++;
+    this.#publish();
+    return at - from;
+  }
+
+  /** As {@link Transmitter.push} for one frame. */
+  pushSingle(frame: Sendable): boolean {
+    const pushed = this.#pushOne(frame);
+    this.#publish();
+    return pushed;
+  }
+
+  /** Takes back the room of the frames that the device is done with. */
+  reclaim(): void {
+    for (let head = this.#ring.pop(); head >= 0; head = this.#ring.pop()) {
+      this.#arena.giveBack(this.#pieceOf[head] as number);
+    }
+  }
+
+  /**
+   * Asks for one call when half of what is in flight has been sent (or all of it). Returns true where
+   * that is so already.
+   */
+  enableCalls(until: 'half' | 'all'): boolean {
+    const { inFlight } = this.#ring;
+    return this.#ring.enableCalls(until === 'half' ? inFlight >> 1 : Math.max(0, inFlight - 1));
+  }
+
+  disableCalls(): void {
+    this.#ring.disableCalls();
+  }
+
+  #pushOne(frame: Sendable): boolean {
+    const { length } = frame;
+    const header = this.#headerLength;
+    let at = this.#ring.free > 0 ? this.#arena.take(header + length) : -1;
+    if (at < 0) {
+      this.reclaim();
+      at = this.#ring.free > 0 ? this.#arena.take(header + length) : -1;
+      if (at < 0) return false;
+    }
+    if (frame instanceof Frame) {
+      writeHeader(this.#bytes, at, header, frame.offload);
+      this.#copyFrame(frame, at + header);
+    } else {
+      clearHeader(this.#bytes, at, header);
+      this.#bytes.set(frame, at + header);
+    }
+    const head = this.#ring.addReadable(this.#addressLow + at, this.#addressHigh, header + length);
+    this.#pieceOf[head] = this.#arena.piece;
+    this.#counters.txFrames++;
+    this.#counters.txBytes += length;
+    return true;
+  }
+
+  #copyFrame(frame: Frame, to: number): void {
+    const { buffer } = frame;
+    if (buffer.buffer === this.#memory.buffer) {
+      const start = buffer.byteOffset;
+      this.#memory.copyWithin(this.#bytes.byteOffset + to, start, start + frame.length);
+    } else {
+      this.#bytes.set(frame.bytes, to);
+    }
+  }
+
+  #publish(): void {
+    if (!this.#ring.publish()) return;
+    this.#counters.txKicks++;
+    this.#kick.signal();
+  }
+}

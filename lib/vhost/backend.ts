@@ -1,0 +1,65 @@
+/**
+ * VhostBackend: what a virtio-net device, or a port, needs of whoever moves its packets. The code
+ * above it cannot tell a kernel from a peer.
+ */
+import type { EventFd } from '../host/event-fd.js';
+import type { GuestMemory } from '../host/guest-memory.js';
+import type { VringAddresses } from '../vring/layout.js';
+
+/** One ring, as the driver set it up. */
+export interface VringConfig {
+  /** Descriptors. */
+  size: number;
+  /** Guest-physical addresses. */
+  addresses: VringAddresses;
+  /** Where the device goes on in the avail ring, 0 to 65535; 0 for a fresh ring. */
+  base: number;
+  /** Signalled by the driver: look at the avail ring. */
+  kick: EventFd;
+  /** Signalled by the device: look at the used ring. */
+  call: EventFd;
+  /** Signalled by the device: the ring cannot be used. */
+  err?: EventFd;
+}
+
+/** The two rings of a queue pair. */
+export interface QueuePairConfig {
+  receive: VringConfig;
+  transmit: VringConfig;
+}
+
+export interface BackendConfig {
+  memory: GuestMemory;
+  /** The acknowledged virtio features, a subset of those offered. */
+  features: bigint;
+  /** One for each of the backend's queue pairs. */
+  pairs: readonly QueuePairConfig[];
+}
+
+/** Where a stopped pair's rings go on: the `base` of each. */
+export interface QueuePairState {
+  receive: number;
+  transmit: number;
+}
+
+export interface VhostBackend {
+  /** Who moves the packets, for messages: `'kernel'`. */
+  readonly name: string;
+  readonly queuePairs: number;
+  /** The virtio features on offer. */
+  readonly features: bigint;
+  /** Whether the rings are being served. */
+  readonly running: boolean;
+
+  /**
+   * Begins to serve the rings. Where a step fails everything before it is undone. Throws
+   * `ERR_BUSY` while running.
+   */
+  start(config: BackendConfig): Promise<void>;
+
+  /** Ends it: after this the device touches neither rings nor buffers. Returns the positions. */
+  stop(): Promise<QueuePairState[]>;
+
+  /** Stops, lets go of the memory, and gives everything back. Closing twice is no error. */
+  close(): Promise<void>;
+}
