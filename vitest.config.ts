@@ -8,9 +8,12 @@ function layer(name: string, testTimeout: number) {
       include: [`test/${name}/**/*.test.ts`],
       testTimeout,
       hookTimeout: testTimeout,
-      // A leaked native handle aborts a worker thread's whole process; a fork keeps it to one file.
+      // A leaked native handle aborts a worker thread's whole process; a fork keeps it apart.
       pool: 'forks' as const,
+      // Files that touch the machine run one after another, and the kernel layer in one process:
+      // in a software-emulated machine every process costs seconds.
       fileParallelism: name === 'unit',
+      isolate: name !== 'kernel',
     },
   };
 }

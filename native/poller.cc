@@ -133,7 +133,7 @@ class Poller : public Napi::ObjectWrap<Poller> {
     if (napi_open_handle_scope(env, &scope) != napi_ok) return;
     napi_value callback, argument, receiver, result;
     napi_get_reference_value(env, state->callback, &callback);
-    napi_get_undefined(env, &receiver);
+    napi_get_global(env, &receiver);
     napi_create_double(env, value, &argument);
     // The callback may close this poller: state is not touched after it.
     if (napi_make_callback(env, state->context, receiver, callback, 1, &argument, &result) ==
