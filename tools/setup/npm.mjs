@@ -3,16 +3,18 @@
 import { content } from './stamp.mjs';
 import { exec, step } from './step.mjs';
 
+const QUIET = ['--no-audit', '--no-fund', '--loglevel=error'];
+
 /** @typedef {{ packages?: Record<string, { version?: string, optional?: boolean }> }} Lock */
 
 export async function installPackages() {
   const wanted = content('package-lock.json');
   const installed = content('node_modules/.package-lock.json');
-  if (wanted && installed && isInstalled(parse(wanted), parse(installed))) return;
-  const how = wanted ? 'ci' : 'install';
-  if (!wanted && installed) return;
+  if (installed && isInstalled(wanted ? parse(wanted) : {}, parse(installed))) return;
   await step('npm packages', () =>
-    exec('npm', [how, '--no-audit', '--no-fund', '--loglevel=error']),
+    // npm ci refuses a lock file made where the registry lacked packages for other platforms;
+    // npm install takes the same versions from it.
+    exec('npm', ['ci', ...QUIET]).catch(() => exec('npm', ['install', '--no-save', ...QUIET])),
   );
 }
 

@@ -22,7 +22,7 @@ mount -t devtmpfs devtmpfs /dev
 exec 2>/dev/console
 
 load() {
-  while read -r module; do insmod /modules/$module.ko 2>>/dev/kmsg; done
+  while read -r module parameters; do insmod /modules/$module.ko $parameters 2>>/dev/kmsg; done
 }
 load </modules/boot
 load </modules/rest &

@@ -7,7 +7,7 @@ import { readModule } from './decompress.js';
 import { VmError } from './errors.js';
 import { INIT_SCRIPT, RUN_SCRIPT } from './guest.js';
 import type { Kernel } from './kernel-cache.js';
-import { type ModuleLists, moduleName } from './modules.js';
+import { type ModuleLists, moduleLine, moduleName } from './modules.js';
 import { run } from './process.js';
 import { findProgram, searchPath } from './search-path.js';
 
@@ -30,7 +30,7 @@ export async function initramfs(kernel: Kernel, lists: ModuleLists): Promise<str
       await writeFile(join(root, 'modules', `${moduleName(module)}.ko`), await readModule(module));
     }
     for (const [name, list] of Object.entries(lists)) {
-      const lines = list.map((module) => `${moduleName(module)}\n`);
+      const lines = list.map((module) => `${moduleLine(module)}\n`);
       await writeFile(join(root, 'modules', name), lines.join(''));
     }
     await writeProgram(join(root, 'bin/busybox'), await readFile(busybox));

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** `npm run vm`: boots a real kernel and runs a command in it. */
+import { stat } from 'node:fs/promises';
 import { CommanderError } from 'commander';
 import { bootImage } from './boot-image.js';
 import { VmError } from './errors.js';
@@ -12,30 +13,24 @@ import { findProgram, searchPath } from './search-path.js';
 import { type Signal, STATUS_NOT_FOUND, STATUS_VM_FAILED, signalStatus } from './status.js';
 import { runInVm } from './vm.js';
 
-/** The caller was interrupted; carries the signal that did it. */
-class Interrupted extends Error {
-  constructor(readonly signal: Signal) {
-    super(signal);
-  }
-}
+/** Aborted when a signal asks us to end, with that signal as its reason. */
+const interrupted = new AbortController();
 
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2));
   const progress = options.quiet ? silent : progressOn(process.stderr);
-  const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => interrupted.abort(new Interrupted(signal)));
+    process.once(signal, () => interrupted.abort(signal));
   }
   // Who read our output has gone (`vm … | head`): nothing more to do.
-  process.stdout.on('error', () => interrupted.abort(new Interrupted('SIGPIPE')));
+  process.stdout.on('error', () => interrupted.abort('SIGPIPE'));
 
   if (options.list) return list();
-  if (options.fetch) {
-    for (const name of options.kernels)
-      await findKernel(name, { progress, signal: interrupted.signal });
-    return 0;
+  if (!options.fetch) return run(options, progress);
+  for (const name of options.kernels) {
+    await findKernel(name, { progress, signal: interrupted.signal });
   }
-  return run(options, progress, interrupted.signal);
+  return 0;
 }
 
 async function list(): Promise<number> {
@@ -47,7 +42,14 @@ async function list(): Promise<number> {
   return 0;
 }
 
-async function run(options: Options, progress: Progress, signal: AbortSignal): Promise<number> {
+async function run(options: Options, progress: Progress): Promise<number> {
+  const { signal } = interrupted;
+  if (process.arch !== 'x64') {
+    throw new VmError('the guest is an x86-64 one, and this machine’s programs are not');
+  }
+  for (const share of options.shares) {
+    if (!(await isFolder(share))) throw new VmError(`--share ${share}: no such folder`);
+  }
   const [name = ''] = options.kernels;
   const [program = '', ...args] = options.command;
   const env = { ...passedEnv(process.env), ...options.env };
@@ -72,6 +74,7 @@ async function run(options: Options, progress: Progress, signal: AbortSignal): P
       stderr: process.stderr,
       consoleFile: options.console,
       signal,
+      onRetry: () => progress.note(`${kernel.release} crashed while booting; trying again`),
       onRunning: () => step.done(`${kernel.release} is up`),
     });
   } catch (error) {
@@ -80,13 +83,22 @@ async function run(options: Options, progress: Progress, signal: AbortSignal): P
   }
 }
 
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
 function explain(error: unknown): number {
-  if (error instanceof Interrupted) return signalStatus(error.signal);
+  if (interrupted.signal.aborted) return signalStatus(interrupted.signal.reason as Signal);
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : STATUS_VM_FAILED;
-  if (!(error instanceof VmError)) throw error;
-  if (error.detail) process.stderr.write(`${error.detail}\n`);
+  if (!(error instanceof Error)) throw error;
+  if (error instanceof VmError && error.detail) process.stderr.write(`${error.detail}\n`);
+  // Whatever else went wrong has an errno, and a message that names the file.
+  if (!(error instanceof VmError || 'code' in error)) throw error;
   process.stderr.write(`vm: ${error.message}\n`);
-  return error.status;
+  return error instanceof VmError ? error.status : STATUS_VM_FAILED;
 }
 
 process.exitCode = await main().catch(explain);

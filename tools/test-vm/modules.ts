@@ -25,6 +25,15 @@ export const TEST_MODULES = [
 /** Nested KVM, of which the guest loads the one its processor has. */
 export const KVM_MODULES = ['kvm_amd', 'kvm_intel'] as const;
 
+/** By module; a dummy interface nobody asked for would be in every test's way. */
+const PARAMETERS: Record<string, string> = { dummy: 'numdummies=0' };
+
+/** A line of a list in the guest's `/modules`: name and parameters. */
+export function moduleLine(path: string): string {
+  const name = moduleName(path);
+  return `${name} ${PARAMETERS[name] ?? ''}`.trimEnd();
+}
+
 export interface ModuleIndex {
   /** Path, relative to the modules folder, by name. */
   paths: Map<string, string>;

@@ -22,14 +22,18 @@ export function progressOn(stream: NodeJS.WriteStream): Progress {
   return {
     step(text) {
       const start = performance.now();
-      const erase = () => stream.isTTY && stream.write('\r\x1b[K');
+      let shown = stream.isTTY;
+      const erase = () => {
+        if (shown) stream.write('\r\x1b[K');
+        shown = false;
+      };
       if (stream.isTTY) stream.write(`${line(text)} …`);
       return {
         done(outcome = text) {
           erase();
           stream.write(`${line(outcome)} (${seconds(performance.now() - start)})\n`);
         },
-        drop: () => void erase(),
+        drop: erase,
       };
     },
     note: (text) => void stream.write(`${line(text)}\n`),

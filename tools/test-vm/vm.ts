@@ -1,7 +1,6 @@
 /** One run of a command in a virtual machine, from QEMU's start to its end. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -29,7 +28,18 @@ export interface VmOptions {
   signal?: AbortSignal | undefined;
   /** Called when the command starts. */
   onRunning?: () => void;
+  /** Called when a boot crashed and the next is begun. */
+  onRetry?: () => void;
 }
+
+/**
+ * Times a boot that crashes is begun. QEMU's emulation of two processors sometimes lets one of them
+ * run code that the other is patching, which the kernel does most while it boots ("Oops: int3").
+ * Nothing of the command has run then, so that a second try is safe.
+ */
+const BOOT_ATTEMPTS = 3;
+
+class BootCrash extends VmError {}
 
 /** Seconds within which a guest must have come up, on the slowest host we know of. */
 const BOOT_LIMIT = 120;
@@ -39,7 +49,14 @@ export async function runInVm(options: VmOptions): Promise<number> {
   const jobDir = await mkdtemp(join(jobRoot(), 'vhost-net-vm-'));
   try {
     await writeJob(jobDir, options.job, options.kernel);
-    return await runQemu(options, jobDir);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await runQemu(options, jobDir);
+      } catch (error) {
+        if (!(error instanceof BootCrash) || attempt === BOOT_ATTEMPTS) throw error;
+        options.onRetry?.();
+      }
+    }
   } finally {
     await rm(jobDir, { recursive: true, force: true });
   }
@@ -52,6 +69,10 @@ function jobRoot(): string {
 
 async function runQemu(options: VmOptions, jobDir: string): Promise<number> {
   options.signal?.throwIfAborted();
+  const file =
+    options.consoleFile === undefined
+      ? undefined
+      : (await open(options.consoleFile, 'w')).createWriteStream();
   const args = qemuArguments(options.machine, options.boot, jobDir, options.job.shares);
   // A process group of its own: the terminal's Ctrl-C is for us, who then clean up.
   const qemu = spawn(QEMU, args, {
@@ -60,8 +81,6 @@ async function runQemu(options: VmOptions, jobDir: string): Promise<number> {
   });
   const exited = new Promise<void>((resolve) => qemu.once('close', () => resolve()));
   const tail = new ConsoleTail();
-  const file =
-    options.consoleFile === undefined ? undefined : createWriteStream(options.consoleFile);
   for (const stream of [qemu.stdout, qemu.stderr] as Readable[]) {
     stream.on('data', (chunk: Buffer) => {
       tail.add(chunk);
@@ -85,9 +104,9 @@ function outcome(qemu: ChildProcess, options: VmOptions, tail: ConsoleTail): Pro
   return new Promise((resolve, reject) => {
     let running = false;
     let ended: { status: number; stdout: number; stderr: number } | undefined;
-    const fail = (message: string, status?: number) => {
+    const fail = (message: string, status?: number, Failure = VmError) => {
       stopClocks();
-      reject(new VmError(message, tail.text(), status));
+      reject(new Failure(message, tail.text(), status));
     };
 
     const finish = () => {
@@ -118,8 +137,8 @@ function outcome(qemu: ChildProcess, options: VmOptions, tail: ConsoleTail): Pro
     );
     qemu.once('close', (code) => {
       if (code) fail(`QEMU failed with ${code}`);
-      else
-        fail(running ? 'the guest went down before the command ended' : 'the guest did not boot');
+      else if (running) fail('the guest went down before the command ended');
+      else fail('the guest did not boot', undefined, BootCrash);
     });
 
     const bootClock = setTimeout(
