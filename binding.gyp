@@ -6,6 +6,7 @@
         ["OS=='linux'", {
           "sources": [
             "native/addon.cc",
+            "native/constants.cc",
             "native/errno_table.cc",
             "native/eventfd.cc",
             "native/fd.cc",
@@ -21,6 +22,7 @@
             "native/vhost.cc",
             "native/vhost_iotlb.cc",
             "native/vhost_vring.cc",
+            "native/virtio_constants.c",
             "native/virtio_layout.c"
           ],
           "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

@@ -189,6 +189,7 @@ export interface Native {
 
   layouts(): Record<string, Record<string, number>>;
   requests(): Record<string, number>;
+  constants(): Record<string, number>;
 }
 
 /** Where a build leaves the addon, from `lib/` and from `dist/lib/`. */

@@ -20,6 +20,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitKvm(env, exports);
   InitKvmGuest(env, exports);
   InitLayout(env, exports);
+  InitConstants(env, exports);
   return exports;
 }
 

@@ -1,4 +1,5 @@
-// What every file of the addon shares: per-environment state, the result convention, argument readers.
+// What every file of the addon shares: per-environment state, the result convention, argument
+// readers.
 //
 // Result convention: a function returns its value on success and the number -errno on failure; it
 // throws only a TypeError for an argument of the wrong kind. TypeScript turns -errno into an error
@@ -28,8 +29,9 @@ struct AddonData {
 inline AddonData& Data(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }
 
 // Registration, one per file.
-void InitEventFd(Napi::Env env, Napi::Object exports);
+void InitConstants(Napi::Env env, Napi::Object exports);
 void InitErrnoTable(Napi::Env env, Napi::Object exports);
+void InitEventFd(Napi::Env env, Napi::Object exports);
 void InitFd(Napi::Env env, Napi::Object exports);
 void InitKvm(Napi::Env env, Napi::Object exports);
 void InitKvmGuest(Napi::Env env, Napi::Object exports);

@@ -1,6 +1,5 @@
-// Sizes and offsets of the kernel's structs and numbers of its requests, as this build's headers have
-// them: what the tests hold the library's own constants against.
-#include <linux/if_packet.h>
+// Sizes and offsets of the kernel's structs, as this build's headers have them: what the tests hold
+// the library's own layouts against.
 #include <linux/kvm.h>
 
 #include <cstddef>
@@ -21,17 +20,16 @@ static void Struct(Napi::Object layout, const char* name, size_t size,
                    std::initializer_list<Field> fields) {
   Napi::Env env = layout.Env();
   Napi::Object object = Napi::Object::New(env);
-  object.Set("size", Napi::Number::New(env, static_cast<double>(size)));
+  object.Set("sizeof", Napi::Number::New(env, static_cast<double>(size)));
   for (const Field& field : fields) {
     object.Set(field.name, Napi::Number::New(env, static_cast<double>(field.offset)));
   }
   layout.Set(name, object);
 }
 
-#define AT(type, member) \
-  Field { #member, offsetof(type, member) }
+#define AT(type, member) (Field{#member, offsetof(type, member)})
 
-// layouts(): {struct: {size, field: offset, …}}
+// layouts(): {struct: {sizeof, field: offset, …}}
 static Napi::Value Layouts(const Napi::CallbackInfo& info) {
   Napi::Object all = Napi::Object::New(info.Env());
 #define STRUCT(type, ...) Struct(all, #type, sizeof(struct type), {__VA_ARGS__})
@@ -61,60 +59,12 @@ static Napi::Value Layouts(const Napi::CallbackInfo& info) {
     if (!row->member) all.Set(row->structure, Napi::Object::New(info.Env()));
     all.Get(row->structure)
         .As<Napi::Object>()
-        .Set(row->member ? row->member : "size",
+        .Set(row->member ? row->member : "sizeof",
              Napi::Number::New(info.Env(), static_cast<double>(row->offset)));
   }
   return all;
 }
 
-// requests(): {name: ioctl number}
-static Napi::Value Requests(const Napi::CallbackInfo& info) {
-  Napi::Object all = Napi::Object::New(info.Env());
-#define REQUEST(name) all.Set(#name, Napi::Number::New(info.Env(), static_cast<double>(name)))
-  REQUEST(VHOST_GET_FEATURES);
-  REQUEST(VHOST_SET_FEATURES);
-  REQUEST(VHOST_SET_OWNER);
-  REQUEST(VHOST_RESET_OWNER);
-  REQUEST(VHOST_SET_MEM_TABLE);
-  REQUEST(VHOST_SET_LOG_BASE);
-  REQUEST(VHOST_SET_LOG_FD);
-  REQUEST(VHOST_NEW_WORKER);
-  REQUEST(VHOST_FREE_WORKER);
-  REQUEST(VHOST_SET_VRING_NUM);
-  REQUEST(VHOST_SET_VRING_ADDR);
-  REQUEST(VHOST_SET_VRING_BASE);
-  REQUEST(VHOST_GET_VRING_BASE);
-  REQUEST(VHOST_SET_VRING_ENDIAN);
-  REQUEST(VHOST_GET_VRING_ENDIAN);
-  REQUEST(VHOST_ATTACH_VRING_WORKER);
-  REQUEST(VHOST_GET_VRING_WORKER);
-  REQUEST(VHOST_SET_VRING_KICK);
-  REQUEST(VHOST_SET_VRING_CALL);
-  REQUEST(VHOST_SET_VRING_ERR);
-  REQUEST(VHOST_SET_VRING_BUSYLOOP_TIMEOUT);
-  REQUEST(VHOST_GET_VRING_BUSYLOOP_TIMEOUT);
-  REQUEST(VHOST_SET_BACKEND_FEATURES);
-  REQUEST(VHOST_GET_BACKEND_FEATURES);
-  REQUEST(VHOST_NET_SET_BACKEND);
-  REQUEST(VHOST_GET_FEATURES_ARRAY);
-  REQUEST(VHOST_SET_FEATURES_ARRAY);
-  REQUEST(VHOST_SET_FORK_FROM_OWNER);
-  REQUEST(VHOST_GET_FORK_FROM_OWNER);
-  REQUEST(TUNSETIFF);
-  REQUEST(TUNGETIFF);
-  REQUEST(TUNGETFEATURES);
-  REQUEST(TUNSETOFFLOAD);
-  REQUEST(TUNSETVNETHDRSZ);
-  REQUEST(TUNSETSNDBUF);
-  REQUEST(TUNSETQUEUE);
-  REQUEST(KVM_IOEVENTFD);
-  REQUEST(KVM_IRQFD);
-  return all;
-}
-
-void InitLayout(Napi::Env env, Napi::Object exports) {
-  Export(env, exports, "layouts", Layouts);
-  Export(env, exports, "requests", Requests);
-}
+void InitLayout(Napi::Env env, Napi::Object exports) { Export(env, exports, "layouts", Layouts); }
 
 }  // namespace vhostnet

@@ -1,4 +1,5 @@
-// Sizes and offsets of virtio's structs. Its headers are not valid C++, so a C file reads them.
+// Sizes and offsets of virtio's structs, and its constants. Its headers are not valid C++, so C
+// files read them.
 #pragma once
 
 #include <stddef.h>
@@ -16,6 +17,14 @@ struct virtio_layout {
 
 // Ends with a null structure.
 extern const struct virtio_layout virtio_layouts[];
+
+struct virtio_constant {
+  const char* name;
+  unsigned value;
+};
+
+// Ends with a null name.
+extern const struct virtio_constant virtio_constants[];
 
 #ifdef __cplusplus
 }
