@@ -29,8 +29,10 @@ const TUN_UNATTACHED: Hints = {
 /** Hints by the request's name as it stands in `syscall`, then by errno. */
 export const HINTS: Readonly<Record<string, Hints>> = {
   'open /dev/vhost-net': {
-    ENOENT: 'the vhost_net module is not loaded: run `modprobe vhost_net` as root',
-    ENODEV: 'the vhost_net module is not loaded: run `modprobe vhost_net` as root',
+    ENOENT:
+      'the vhost_net module is not loaded: run `modprobe vhost_net` as root (a kernel without CONFIG_VHOST_NET has no such module)',
+    ENODEV:
+      'the vhost_net module is not loaded: run `modprobe vhost_net` as root (a kernel without CONFIG_VHOST_NET has no such module)',
     EACCES:
       'no rights to /dev/vhost-net: run as root, or join the group that owns it (often kvm): `usermod -aG kvm USER`',
     EPERM: 'this container or sandbox forbids /dev/vhost-net: allow the device (10:238)',

@@ -8,7 +8,6 @@ import {
   VIRTIO_F_VERSION_1,
   VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_RING_F_EVENT_IDX,
-  VIRTIO_RING_F_INDIRECT_DESC,
 } from '../uapi/virtio-net.js';
 
 /**
@@ -19,12 +18,9 @@ import {
 export const MEANING_CHANGERS =
   bit(VHOST_F_LOG_ALL) | bit(VHOST_NET_F_VIRTIO_NET_HDR) | bit(VIRTIO_F_ACCESS_PLATFORM);
 
-/** What a port asks for. */
+/** What a port asks for. Its frames take one descriptor each, so indirect tables would gain nothing. */
 export const PORT_FEATURES =
-  bit(VIRTIO_F_VERSION_1) |
-  bit(VIRTIO_NET_F_MRG_RXBUF) |
-  bit(VIRTIO_RING_F_INDIRECT_DESC) |
-  bit(VIRTIO_RING_F_EVENT_IDX);
+  bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_NET_F_MRG_RXBUF) | bit(VIRTIO_RING_F_EVENT_IDX);
 
 /**
  * The features to acknowledge: those both wanted and offered. A bit of {@link MEANING_CHANGERS} is

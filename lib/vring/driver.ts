@@ -6,7 +6,7 @@
  * What the device writes is checked before it is used: a device that lies breaks the ring with
  * `ERR_RING_BROKEN`, and nothing else.
  */
-import { StateError } from '../errors.js';
+import { rangeError, StateError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import { logVring } from '../log.js';
 import {
@@ -17,14 +17,10 @@ import {
   VRING_DESC_SIZE,
   VRING_USED_F_NO_NOTIFY,
 } from '../uapi/virtio-ring.js';
-import {
-  availBytes,
-  checkAlignment,
-  checkRingSize,
-  descBytes,
-  usedBytes,
-  type VringAddresses,
-} from './layout.js';
+import type { VringAddresses } from './layout.js';
+import { DESC_WORDS, SEGMENT_WORDS, viewVring, writeSegment, writeTable } from './views.js';
+
+export { SEGMENT_WORDS };
 
 export interface VringDriverOptions {
   /** Descriptors: a power of two from 1 to 32768. */
@@ -40,8 +36,6 @@ export interface VringDriverOptions {
 }
 
 const MASK = 0xffff;
-/** Words of a segment in {@link VringDriver.add}: address low, address high, length. */
-export const SEGMENT_WORDS = 3;
 
 export class VringDriver {
   readonly size: number;
@@ -54,12 +48,12 @@ export class VringDriver {
   readonly #used16: Uint16Array;
   readonly #used32: Uint32Array;
   readonly #eventIdx: boolean;
-  /** Index of `avail_event` in #used16. */
+  /** Where `avail_event` is in #used16, and `used_event` in #avail. */
   readonly #availEvent: number;
-  /** Index of `used_event` in #avail. */
   readonly #usedEvent: number;
   readonly #tables: Uint32Array | undefined;
-  readonly #tableAddress: bigint;
+  readonly #tableLow: number;
+  readonly #tableHigh: number;
   readonly #tableLength: number;
 
   // Our own record of every chain, by its head: the ring's memory is the device's to write.
@@ -69,7 +63,7 @@ export class VringDriver {
   readonly #taken: Uint16Array;
   readonly #writable: Uint32Array;
   #freeHead = 0;
-  #free: number;
+  #free = 0;
   /** Next position in the avail ring, and how far the device was told. */
   #availNext = 0;
   #availShown = 0;
@@ -80,33 +74,30 @@ export class VringDriver {
 
   /** Throws `ERR_OUT_OF_RANGE` for a size, alignment or address that cannot be. */
   constructor(memory: GuestMemory, options: VringDriverOptions) {
-    const { addresses } = options;
-    const size = checkRingSize('size', options.size);
-    checkAlignment(addresses);
+    const { addresses, size } = options;
+    const views = viewVring(memory, size, addresses);
     this.size = size;
     this.addresses = addresses;
-    const desc = memory.translate(addresses.desc, descBytes(size));
-    const avail = memory.translate(addresses.avail, availBytes(size));
-    const used = memory.translate(addresses.used, usedBytes(size));
-    this.#desc = new Uint32Array(desc.region.buffer, desc.offset, size * 4);
-    this.#avail = new Uint16Array(avail.region.buffer, avail.offset, 3 + size);
-    this.#used16 = new Uint16Array(used.region.buffer, used.offset, 3 + 4 * size);
-    this.#used32 = new Uint32Array(used.region.buffer, used.offset, 1 + 2 * size);
+    this.#desc = views.desc;
+    this.#avail = views.avail;
+    this.#used16 = views.used16;
+    this.#used32 = views.used32;
     this.#eventIdx = options.eventIdx ?? false;
     this.#availEvent = 2 + 4 * size;
     this.#usedEvent = 2 + size;
-    this.#tableAddress = options.indirect?.address ?? 0n;
+    const table = options.indirect?.address ?? 0n;
+    this.#tableLow = Number(table & 0xffff_ffffn);
+    this.#tableHigh = Number(table >> 32n);
     this.#tableLength = options.indirect?.length ?? 0;
     if (options.indirect) {
       const bytes = size * this.#tableLength * VRING_DESC_SIZE;
-      const tables = memory.translate(this.#tableAddress, bytes);
+      const tables = memory.translate(table, bytes);
       this.#tables = new Uint32Array(tables.region.buffer, tables.offset, bytes / 4);
     }
     this.#next = new Uint16Array(size);
     this.#tail = new Uint16Array(size);
     this.#taken = new Uint16Array(size);
     this.#writable = new Uint32Array(size);
-    this.#free = size;
     this.reset();
   }
 
@@ -134,7 +125,7 @@ export class VringDriver {
     return this.#chains;
   }
 
-  /** Whether the device broke the ring; every call throws then. */
+  /** Whether the device broke the ring; adding, publishing and taking back throw then. */
   get broken(): boolean {
     return this.#broken !== undefined;
   }
@@ -155,14 +146,18 @@ export class VringDriver {
   /**
    * Adds a chain: `readable` buffers that the device reads, then `writable` that it writes, each three
    * words of `segments` (address low, address high, length in bytes). Returns the head, or -1 when
-   * the ring has too few free descriptors.
+   * the ring has too few free descriptors. Throws `ERR_OUT_OF_RANGE` for a chain that fits into no
+   * empty ring.
    */
   add(segments: Uint32Array, readable: number, writable: number): number {
     const count = readable + writable;
     if (count > 1 && count <= this.#tableLength)
       return this.#addIndirect(segments, readable, count);
     if (this.#broken) throw this.#broken;
-    if (count === 0 || count > this.#free) return -1;
+    if (count < 1 || count > this.size) {
+      throw rangeError(`a chain has 1 to ${this.size} buffers here, not ${count}`);
+    }
+    if (count > this.#free) return -1;
     const desc = this.#desc;
     const next = this.#next;
     const head = this.#freeHead;
@@ -170,19 +165,14 @@ export class VringDriver {
     let tail = head;
     let room = 0;
     for (let i = 0; i < count; i++) {
-      const length = segments[i * SEGMENT_WORDS + 2] as number;
       let flags = i + 1 < count ? VRING_DESC_F_NEXT : 0;
       if (i >= readable) {
         flags |= VRING_DESC_F_WRITE;
-        room += length;
+        room += segments[i * SEGMENT_WORDS + 2] as number;
       }
-      const word = at * 4;
-      desc[word] = segments[i * SEGMENT_WORDS] as number;
-      desc[word + 1] = segments[i * SEGMENT_WORDS + 1] as number;
-      desc[word + 2] = length;
       tail = at;
-      at = next[at] as number;
-      desc[word + 3] = flags | (at << 16);
+      at = next[tail] as number;
+      writeSegment(desc, tail, segments, i, flags, at);
     }
     this.#freeHead = at;
     this.#offer(head, tail, count, room);
@@ -194,7 +184,7 @@ export class VringDriver {
     if (this.#free === 0) return -1;
     const head = this.#freeHead;
     const desc = this.#desc;
-    const word = head * 4;
+    const word = head * DESC_WORDS;
     desc[word] = low;
     desc[word + 1] = high;
     desc[word + 2] = length;
@@ -205,32 +195,13 @@ export class VringDriver {
   }
 
   #addIndirect(segments: Uint32Array, readable: number, count: number): number {
-    const tables = this.#tables as Uint32Array;
-    const at = this.#freeHead * this.#tableLength * 4;
-    const table = this.#tableAddress + BigInt(at * 4);
-    const head = this.#addOne(
-      Number(table & 0xffff_ffffn),
-      Number(table >> 32n),
-      count * VRING_DESC_SIZE,
-      VRING_DESC_F_INDIRECT,
-      0,
-    );
+    const at = this.#freeHead * this.#tableLength;
+    const low = this.#tableLow + at * VRING_DESC_SIZE;
+    const high = this.#tableHigh + (low > 0xffff_ffff ? 1 : 0);
+    const head = this.#addOne(low, high, count * VRING_DESC_SIZE, VRING_DESC_F_INDIRECT, 0);
     if (head < 0) return -1;
-    let room = 0;
-    for (let i = 0; i < count; i++) {
-      const word = at + i * 4;
-      const length = segments[i * SEGMENT_WORDS + 2] as number;
-      let flags = i + 1 < count ? VRING_DESC_F_NEXT : 0;
-      if (i >= readable) {
-        flags |= VRING_DESC_F_WRITE;
-        room += length;
-      }
-      tables[word] = segments[i * SEGMENT_WORDS] as number;
-      tables[word + 1] = segments[i * SEGMENT_WORDS + 1] as number;
-      tables[word + 2] = length;
-      tables[word + 3] = flags | ((i + 1) << 16);
-    }
-    this.#writable[head] = room;
+    const tables = this.#tables as Uint32Array;
+    this.#writable[head] = writeTable(tables, at, segments, readable, count);
     return head;
   }
 
@@ -244,8 +215,12 @@ export class VringDriver {
     this.#availNext = (this.#availNext + 1) & MASK;
   }
 
-  /** Shows the device every chain added since the last call. Returns whether it wants a kick. */
+  /**
+   * Shows the device every chain added since the last call. Returns whether it wants a kick. Throws
+   * `ERR_RING_BROKEN`.
+   */
   publish(): boolean {
+    if (this.#broken) throw this.#broken;
     const now = this.#availNext;
     const before = this.#availShown;
     if (now === before) return false;
@@ -263,14 +238,15 @@ export class VringDriver {
    * Sets {@link VringDriver.usedLength}. Throws `ERR_RING_BROKEN`.
    */
   pop(): number {
+    if (this.#broken) throw this.#broken;
     const position = this.#usedNext;
     if (position === this.#usedSeen) {
-      if (this.#broken) throw this.#broken;
       const seen = Atomics.load(this.#used16, 1);
       if (seen === position) return -1;
       const count = (seen - position) & MASK;
-      if (count > this.#chains) {
-        throw this.#break(`it gave back ${count} chains, ${this.#chains} are in flight`);
+      const shown = (this.#availShown - position) & MASK;
+      if (count > shown) {
+        throw this.#break(`it gave back ${count} chains, ${shown} are in flight`);
       }
       this.#usedSeen = seen;
     }

@@ -1,0 +1,127 @@
+/** The options of `vhost-net attach`, and what of them cannot be meant. */
+import { isIP } from 'node:net';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { checkInterfaceName, parseMac } from '../../../lib/index.js';
+import { FORWARD_MODES, type ForwardMode } from '../forward/forwarder.js';
+import { LEAST_TX_FRAME } from '../forward/tx-frame.js';
+import { UsageError } from '../output.js';
+
+export interface AttachOptions {
+  queueSize: number;
+  address: string[];
+  forwardMode: ForwardMode;
+  respond: string[];
+  respondMac?: Uint8Array;
+  txpkts: number;
+  burst: number;
+  pcap?: string;
+  /** Seconds. */
+  duration?: number;
+  count?: number;
+  persist: boolean;
+  mtu?: number;
+  mac?: Uint8Array;
+  json: boolean;
+}
+
+export function addAttachOptions(command: Command): Command {
+  return command
+    .option('--queue-size <N>', 'descriptors of each ring, a power of two', integer(2, 32768), 256)
+    .option('--address <CIDR>', "an address for the host's side (repeatable)", cidr, [])
+    .addOption(
+      new Option(
+        '--forward-mode <MODE>',
+        'what to do with frames (default: icmpecho with --respond, else rxonly)',
+      ).choices(FORWARD_MODES),
+    )
+    .option(
+      '--respond <IP...>',
+      'with icmpecho: answer ARP, ping and neighbour discovery for these',
+      address,
+      [],
+    )
+    .option(
+      '--respond-mac <MAC>',
+      'with icmpecho and txonly: the hardware address of our side',
+      mac,
+    )
+    .option(
+      '--txpkts <BYTES>',
+      'with txonly: length of each frame',
+      integer(LEAST_TX_FRAME, 65_549),
+      64,
+    )
+    .option('--burst <N>', 'with txonly: frames given to the device at a time', integer(1, 512), 32)
+    .option('--pcap <FILE>', 'capture every frame received and sent')
+    .option('--duration <SECONDS>', 'end after this time', seconds)
+    .option(
+      '--count <N>',
+      'end after this many frames received (txonly: sent)',
+      integer(1, 2 ** 53 - 1),
+    )
+    .option('--persist', 'leave the TAP behind', false)
+    .option('--mtu <BYTES>', 'MTU of the TAP', integer(68, 65_521))
+    .option('--mac <MAC>', "hardware address of the TAP, the host's side", mac)
+    .option('--json', 'print JSON lines also on a terminal', false);
+}
+
+/** Fills in what follows from other options. Throws `UsageError` for what does not go together. */
+export function completeOptions(
+  tap: string,
+  options: Omit<AttachOptions, 'forwardMode'> & { forwardMode?: ForwardMode },
+): AttachOptions {
+  try {
+    checkInterfaceName(tap);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  const forwardMode = options.forwardMode ?? (options.respond.length > 0 ? 'icmpecho' : 'rxonly');
+  if (forwardMode === 'icmpecho' && options.respond.length === 0) {
+    throw new UsageError('--forward-mode icmpecho needs an address to answer for: --respond IP');
+  }
+  if (forwardMode !== 'icmpecho' && options.respond.length > 0) {
+    throw new UsageError(`--respond goes with --forward-mode icmpecho, not ${forwardMode}`);
+  }
+  return { ...options, forwardMode };
+}
+
+function integer(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most) {
+      throw new InvalidArgumentError(`It must be an integer from ${least} to ${most}.`);
+    }
+    return value;
+  };
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || value <= 0 || value > 2_000_000) {
+    throw new InvalidArgumentError('It must be a number of seconds above 0.');
+  }
+  return value;
+}
+
+function address(text: string, before: string[]): string[] {
+  if (isIP(text) === 0) throw new InvalidArgumentError('It must be an IPv4 or IPv6 address.');
+  return [...before, text];
+}
+
+function cidr(text: string, before: string[]): string[] {
+  const [ip = '', length, ...rest] = text.split('/');
+  const most = isIP(ip) === 4 ? 32 : 128;
+  const prefix = Number(length);
+  if (isIP(ip) === 0 || rest.length > 0 || !/^\d+$/.test(length ?? '') || prefix > most) {
+    throw new InvalidArgumentError('It must be of the form 10.0.0.1/24 or fd00::1/64.');
+  }
+  return [...before, text];
+}
+
+function mac(text: string): Uint8Array {
+  try {
+    return parseMac(text);
+  } catch {
+    throw new InvalidArgumentError('It must be of the form 52:54:00:12:34:56.');
+  }
+}

@@ -1,0 +1,90 @@
+#!/usr/bin/env node
+/** The vhost-net command. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { describeError, EXIT_DONE, EXIT_USAGE, exitCodeOf, UsageError } from './output.js';
+
+/** As a shell reports a process that SIGINT ended. */
+const EXIT_INTERRUPTED = 130;
+
+async function main(args: readonly string[]): Promise<number> {
+  // Loaded here, so that a host where the library cannot be loaded gets one clear sentence.
+  const [{ attach }, { addAttachOptions, completeOptions }, { doctor }] = await Promise.all([
+    import('./attach/attach.js'),
+    import('./attach/options.js'),
+    import('./doctor/doctor.js'),
+  ]);
+  const stop = interruptible();
+  let exitCode = EXIT_DONE;
+  const program = new Command('vhost-net')
+    .description("Drive Linux's in-kernel virtio-net accelerator, /dev/vhost-net, from Node.js.")
+    .version(version())
+    .exitOverride()
+    .addHelpText(
+      'after',
+      '\nExit status: 0 done, 1 failed, 2 wrong usage, 3 this host lacks a device, a right or a feature.',
+    );
+  program
+    .command('doctor')
+    .description('what this host can do, and what to do about what it cannot')
+    .option('--json', 'print one JSON document')
+    .action(async (options: { json?: boolean }) => {
+      exitCode = await doctor(options);
+    });
+  addAttachOptions(program.command('attach').argument('<tap>', 'the TAP: joined, or created'))
+    .description('attach vhost-net to a TAP and forward its frames')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  vhost-net attach vnet0 --address 10.0.0.1/24 --respond 10.0.0.2
+  vhost-net attach vnet0 --forward-mode rxonly --pcap vnet0.pcap --duration 10
+  vhost-net attach vnet0 --forward-mode txonly --txpkts 1514 --count 100000
+
+It ends at --duration, --count or Ctrl-C, and gives everything back; a second Ctrl-C ends it at once.`,
+    )
+    .action(async (tap: string, options) => {
+      exitCode = await attach(tap, completeOptions(tap, options), stop);
+    });
+  await program.parseAsync(args, { from: 'user' });
+  return exitCode;
+}
+
+/** Aborted by the first SIGINT or SIGTERM, or when nobody reads our output any more. */
+function interruptible(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
+      controller.abort('interrupted');
+    });
+  }
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    controller.abort('nobody reads the output');
+  });
+  return controller.signal;
+}
+
+function version(): string {
+  const url = new URL('../../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(url, 'utf8')) as { version: string }).version;
+}
+
+const args = process.argv.slice(2);
+try {
+  process.exitCode = await main(args);
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has said what was wrong; help and version are no errors.
+    process.exitCode = error.exitCode === 0 ? EXIT_DONE : EXIT_USAGE;
+  } else {
+    const doing = args
+      .slice(0, 2)
+      .filter((word) => !word.startsWith('-'))
+      .join(' ');
+    process.stderr.write(describeError(error, doing));
+    if (error instanceof UsageError) process.stderr.write('See vhost-net attach --help.\n');
+    process.exitCode = exitCodeOf(error);
+  }
+}
