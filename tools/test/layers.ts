@@ -1,0 +1,108 @@
+/** Runs one layer of tests, its output shown as it comes. */
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { countReport, type LayerResult } from './results.js';
+
+/** The package's folder; this file runs from `dist/tools/test/`. */
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+/** Reports land here; the guest may write to it and to nothing else. */
+const REPORTS = join(ROOT, 'build', 'reports');
+const VM = fileURLToPath(new URL('../test-vm/main.js', import.meta.url));
+/** Paths from the package's folder, so that they hold in a guest as well. */
+const VITEST = 'node_modules/vitest/vitest.mjs';
+/** Longest run of the kernel layer on one kernel, in seconds. */
+const KERNEL_LIMIT = 1500;
+
+/** What the lint layer checks, each one check. */
+const LINTERS = [
+  ['node_modules/@biomejs/biome/bin/biome', 'check', '.'],
+  ['node_modules/typescript/bin/tsc', '--noEmit'],
+  ['tools/setup/clang-format.mjs', '--check'],
+] as const;
+
+export async function lint(): Promise<LayerResult> {
+  heading('lint');
+  const started = performance.now();
+  let failed = 0;
+  for (const command of LINTERS) if ((await run([...command])) !== 0) failed++;
+  return {
+    layer: 'lint',
+    kernel: '',
+    passed: LINTERS.length - failed,
+    failed,
+    skipped: 0,
+    seconds: since(started),
+  };
+}
+
+/** A layer that runs on this machine: `unit`, `native`, or `kernel` on the host's own vhost-net. */
+export async function onHost(project: string): Promise<LayerResult> {
+  heading(project);
+  const report = reportFile(project);
+  const started = performance.now();
+  const exitCode = await run(vitest(project, report));
+  const kernel = project === 'kernel' ? release() : '';
+  return { layer: project, kernel, ...countReport(report, exitCode), seconds: since(started) };
+}
+
+/** The kernel layer under `kernel`: a line (`6.1`) or the path of an image. */
+export async function inVm(kernel: string): Promise<LayerResult> {
+  heading(`kernel ${kernel}`);
+  const report = reportFile(`kernel-${kernel.replaceAll('/', '_')}`);
+  const releaseFile = `${report}.release`;
+  const started = performance.now();
+  const script = `uname -r > '${releaseFile}' && exec "$@"`;
+  const exitCode = await run([
+    ...[VM, '--kernel', kernel, '--timeout', String(KERNEL_LIMIT), '--share', REPORTS, '--'],
+    ...['sh', '-c', script, 'sh', process.execPath, ...vitest('kernel', report)],
+  ]);
+  return {
+    layer: 'kernel',
+    kernel: read(releaseFile) ?? kernel,
+    ...countReport(report, exitCode),
+    seconds: since(started),
+  };
+}
+
+function vitest(project: string, report: string): string[] {
+  return [
+    ...[VITEST, 'run', '--project', project],
+    ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+  ];
+}
+
+/** A place for a report, with no older one in it. */
+function reportFile(name: string): string {
+  mkdirSync(REPORTS, { recursive: true });
+  const file = join(REPORTS, `${name}.json`);
+  rmSync(file, { force: true });
+  return file;
+}
+
+/** Runs a script under this Node in the package's folder. Returns its exit code. */
+function run(args: string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code ?? 1));
+  });
+}
+
+function heading(text: string): void {
+  process.stdout.write(`\n── ${text} ──\n`);
+}
+
+function since(started: number): number {
+  return (performance.now() - started) / 1000;
+}
+
+function read(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
