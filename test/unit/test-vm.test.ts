@@ -266,7 +266,7 @@ describe('a job', () => {
   });
 
   test('reaches QEMU with commas in paths doubled', () => {
-    const machine = { accel: 'tcg', memory: 512, cpus: 2 } as const;
+    const machine = { accel: 'tcg', memory: 512, cpus: 2, console: 'errors' } as const;
     const args = qemuArguments(machine, { kernel: '/k', initrd: '/i' }, '/tmp/job', job.shares);
     expect(args).toContain('local,path=/a,,b,mount_tag=share1,security_model=none,multidevs=remap');
     expect(args[args.indexOf('-append') + 1]).toMatch(/ test_vm\.job=\/tmp\/job$/);

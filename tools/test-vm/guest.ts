@@ -95,11 +95,13 @@ status=$?
 # The pipes end with their last writer: give a daemon left behind a second, then end it.
 (
   sleep 1
+  read -r self _ </proc/self/stat
   for proc in /proc/[0-9]*; do
     pid=\${proc#/proc/}
-    case " 1 $watch $out $err " in *" $pid "*) continue ;; esac
-    # Kernel threads have no command line.
-    read -r line <$proc/cmdline && [ "$line" ] && kill -9 $pid
+    case " 1 $self $watch $out $err " in *" $pid "*) continue ;; esac
+    # Kernel threads have no command line; others' has no newline, which read calls a failure.
+    read -r line <$proc/cmdline
+    [ "$line" ] && kill -9 $pid
   done
 ) 2>/dev/null &
 wait $out $err

@@ -62,7 +62,10 @@ async function run(options: Options, progress: Progress): Promise<number> {
     return await runInVm({
       kernel,
       boot,
-      machine: { accel: options.accel, memory: options.memory, cpus: 2 },
+      machine: {
+        ...{ accel: options.accel, memory: options.memory, cpus: 2 },
+        console: options.console === undefined ? 'errors' : 'all',
+      },
       job: {
         command: [path, ...args],
         cwd: process.cwd(),

@@ -20,7 +20,7 @@ export interface Options {
   command: string[];
 }
 
-const collect = (value: string, before: string[]) => [...before, value];
+const collect = (value: string, before: string[] = []) => [...before, value];
 
 function wholeNumber(least: number) {
   return (text: string) => {
@@ -32,44 +32,56 @@ function wholeNumber(least: number) {
   };
 }
 
-function assignment(text: string, before: Record<string, string>): Record<string, string> {
+function assignment(text: string, before: Record<string, string> = {}): Record<string, string> {
   const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
   if (name === undefined || value === undefined)
     throw new InvalidArgumentError('It must be NAME=VALUE.');
   return { ...before, [name]: value };
 }
 
-function absolute(path: string, before: string[]): string[] {
-  return [...before, resolve(path)];
+const toAbsolute = (path: string) => resolve(path);
+const collectAbsolute = (path: string, before?: string[]) => collect(toAbsolute(path), before);
+
+/** What commander hands over: undefined for what was not given and has no default. */
+interface Given {
+  kernel?: string[];
+  modulesDir?: string;
+  modules?: string[];
+  env?: Record<string, string>;
+  share?: string[];
+  memory: number;
+  timeout: number;
+  accel: 'tcg' | 'kvm';
+  console?: string;
+  quiet?: true;
+  list?: true;
+  fetch?: true;
 }
 
 /** Parses the arguments after `node main.js`; throws `CommanderError` for bad ones and `--help`. */
 export function parseOptions(argv: readonly string[]): Options {
-  const program = program_();
-  program.parse(argv, { from: 'user' });
-  const given = program.opts<
-    Omit<Options, 'kernels' | 'shares' | 'command'> & { kernel: string[]; share: string[] }
-  >();
-  const { kernel, share, ...rest } = given;
+  const program = commandLine().parse(argv, { from: 'user' });
+  const {
+    kernel = [DEFAULT_LINE],
+    modules = [],
+    env = {},
+    share = [],
+    ...given
+  } = program.opts<Given>();
+  const { quiet = false, list = false, fetch = false } = given;
   const command = program.args;
-  if (!given.list && !given.fetch) {
+  if (!list && !fetch) {
     if (command.length === 0) program.error('error: a COMMAND is missing; see --help');
     if (kernel.length > 1) program.error('error: several --kernel make sense only with --fetch');
   }
   return {
-    ...rest,
-    modulesDir: given.modulesDir,
-    console: given.console,
-    kernels: kernel.length > 0 ? kernel : [DEFAULT_LINE],
-    shares: share,
-    command,
+    ...{ kernels: kernel, modulesDir: given.modulesDir, modules, env, shares: share },
+    ...{ memory: given.memory, timeout: given.timeout, accel: given.accel },
+    ...{ console: given.console, quiet, list, fetch, command },
   };
 }
 
-function program_(): Command {
-  const lines = KERNEL_LINES.map(
-    ({ line, suite, why }) => `  ${line.padEnd(5)} Debian ${suite}: ${why}`,
-  );
+function commandLine(): Command {
   return new Command('vm')
     .description(
       'Boots a real Linux kernel in QEMU and runs a command there, on this machine’s files.',
@@ -80,16 +92,15 @@ function program_(): Command {
       '-k, --kernel <name>',
       `a line below or the path of an image (default: ${DEFAULT_LINE})`,
       collect,
-      [],
     )
     .option(
       '--modules-dir <dir>',
       'modules of a kernel given by path (default: /lib/modules/RELEASE)',
-      (p) => resolve(p),
+      toAbsolute,
     )
-    .option('--modules <name>', 'one more module to load; repeatable', collect, [])
-    .option('--env <name=value>', 'one more environment variable; repeatable', assignment, {})
-    .option('--share <dir>', 'a folder the command may write to; repeatable', absolute, [])
+    .option('--modules <name>', 'one more module to load; repeatable', collect)
+    .option('--env <name=value>', 'one more environment variable; repeatable', assignment)
+    .option('--share <dir>', 'a folder the command may write to; repeatable', collectAbsolute)
     .option('--memory <mib>', 'memory of the guest', wholeNumber(256), 4096)
     .option(
       '--timeout <seconds>',
@@ -100,29 +111,33 @@ function program_(): Command {
     .addOption(
       new Option('--accel <how>', 'how QEMU runs the guest').choices(['tcg', 'kvm']).default('tcg'),
     )
-    .option('--console <file>', 'keep what the guest’s kernel prints', (p) => resolve(p))
-    .option('-q, --quiet', 'say nothing but errors', false)
-    .option('--list', 'show the kernels known', false)
-    .option('--fetch', 'only download the kernels', false)
-    .addHelpText(
-      'after',
-      [
-        '',
-        'Kernels:',
-        ...lines,
-        '',
-        'Exit status:',
-        ...STATUS_HELP.map((line) => `  ${line}`),
-        '',
-        'The guest sees all of this machine’s files; what it writes outside --share is lost.',
-        '',
-        'Examples:',
-        '  vm -- uname -r',
-        '  vm --kernel 6.1 -- npx vitest run --project kernel',
-        '  vm --kernel 7.3 --share results -- sh -c "dmesg > results/dmesg"',
-        '  vm --kernel /boot/vmlinuz-$(uname -r) -- ls -l /dev/vhost-net',
-        '  vm --fetch --kernel 6.1 --kernel 7.3',
-      ].join('\n'),
-    )
+    .option('--console <file>', 'keep what the guest’s kernel prints', toAbsolute)
+    .option('-q, --quiet', 'say nothing but errors')
+    .option('--list', 'show the kernels known')
+    .option('--fetch', 'only download the kernels')
+    .addHelpText('after', helpText())
     .exitOverride();
+}
+
+function helpText(): string {
+  const lines = KERNEL_LINES.map(
+    ({ line, suite, why }) => `  ${line.padEnd(5)} Debian ${suite}: ${why}`,
+  );
+  return [
+    '',
+    'Kernels:',
+    ...lines,
+    '',
+    'Exit status:',
+    ...STATUS_HELP.map((line) => `  ${line}`),
+    '',
+    'The guest sees all of this machine’s files; what it writes outside --share is lost.',
+    '',
+    'Examples:',
+    '  vm -- uname -r',
+    '  vm --kernel 6.1 -- npx vitest run --project kernel',
+    '  vm --kernel 7.3 --share results -- sh -c "dmesg > results/dmesg"',
+    '  vm --kernel /boot/vmlinuz-$(uname -r) -- ls -l /dev/vhost-net',
+    '  vm --fetch --kernel 6.1 --kernel 7.3',
+  ].join('\n');
 }

@@ -31,12 +31,16 @@ export async function run(
   // A tool that stops reading early says so with its exit status; EPIPE would only hide that.
   child.stdin.on('error', () => {});
   child.stdin.end(options.input);
-  const status = await new Promise<number | string>((resolve, reject) => {
-    child.on('error', (error: NodeJS.ErrnoException) =>
-      reject(error.code === 'ENOENT' ? new VmError(`${command} is not installed`) : error),
-    );
-    child.on('close', (code, signal) => resolve(code ?? signal ?? 'unknown'));
+  let failure: NodeJS.ErrnoException | undefined;
+  child.on('error', (error) => {
+    failure = error;
   });
+  // Even a killed tool is waited for: until its children are gone they write to our folders.
+  const status = await new Promise<number | string>((resolve) =>
+    child.on('close', (code, signal) => resolve(signal ?? code ?? 'unknown')),
+  );
+  if (failure?.code === 'ENOENT') throw new VmError(`${command} is not installed`);
+  if (failure !== undefined) throw failure;
   if (status !== 0) {
     const said = Buffer.concat(err.length > 0 ? err : out).toString();
     throw new VmError(`${command} ${args[0] ?? ''} failed with ${status}`, said);
