@@ -1,0 +1,97 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { holdNothingLeaks } from '../support/cleanup.js';
+import { cli } from '../support/cli.js';
+
+holdNothingLeaks();
+
+test('without arguments it shows its help on stderr and exits with 2', async () => {
+  const run = cli([]);
+  expect(await run.exitCode()).toBe(2);
+  expect(run.stderr).toContain('Usage: vhost-net [options] [command]');
+  expect(run.stdout).toBe('');
+});
+
+test('--help shows the commands and the exit codes on stdout', async () => {
+  const run = cli(['--help']);
+  expect(await run.exitCode()).toBe(0);
+  expect(run.stdout).toMatch(/^ {2}doctor /m);
+  expect(run.stdout).toMatch(/^ {2}attach /m);
+  expect(run.stdout).toContain('Exit status: 0 done, 1 failed, 2 wrong usage, 3 ');
+});
+
+test('--version prints the version of package.json', async () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  const run = cli(['--version']);
+  expect(await run.exitCode()).toBe(0);
+  expect(run.stdout).toBe(`${version}\n`);
+});
+
+test('attach --help shows every option and examples', async () => {
+  const run = cli(['attach', '--help']);
+  expect(await run.exitCode()).toBe(0);
+  const options = ['queue-size', 'address', 'forward-mode', 'respond', 'pcap', 'duration', 'count'];
+  for (const option of [...options, 'persist', 'mtu', 'mac', 'json', 'txpkts', 'burst']) {
+    expect(run.stdout).toContain(`--${option}`);
+  }
+  expect(run.stdout).toContain('Examples:');
+});
+
+describe('wrong usage is one line that says what is wrong, and exit code 2', () => {
+  test.each([
+    ['a command that does not exist', ['attahc'], /unknown command 'attahc'[\s\S]*attach/],
+    [
+      'an option that does not exist',
+      ['attach', 't0', '--jsn'],
+      /unknown option '--jsn'[\s\S]*--json/,
+    ],
+    ['no TAP', ['attach'], /missing required argument 'tap'/],
+    ['a name that is too long', ['attach', 'a-name-of-17-byte'], /17 bytes; the kernel allows 15/],
+    ['a name with a slash', ['attach', 'a/b'], /'a\/b' cannot be the name/],
+    ['a mode that does not exist', ['attach', 't0', '--forward-mode', 'io'], /icmpecho, macswap/],
+    ['icmpecho without an address', ['attach', 't0', '--forward-mode', 'icmpecho'], /--respond IP/],
+    [
+      'addresses for another mode',
+      ['attach', 't0', '--forward-mode', 'rxonly', '--respond', '10.0.0.1'],
+      /--respond goes with --forward-mode icmpecho/,
+    ],
+    ['an address that is none', ['attach', 't0', '--respond', '10.0.0.256'], /IPv4 or IPv6/],
+    ['a prefix that is too long', ['attach', 't0', '--address', '10.0.0.1/33'], /10\.0\.0\.1\/24/],
+    ['a ring size of 3', ['attach', 't0', '--queue-size', '3'], /power of two/],
+    ['a ring size that is no number', ['attach', 't0', '--queue-size', 'many'], /2 to 32768/],
+    ['a MAC that is none', ['attach', 't0', '--mac', '52:54'], /52:54:00:12:34:56/],
+    ['an MTU out of range', ['attach', 't0', '--mtu', '65522'], /68 to 65521/],
+    ['a count of 0', ['attach', 't0', '--count', '0'], /from 1/],
+    ['a duration of 0', ['attach', 't0', '--duration', '0'], /above 0/],
+    ['a frame that is too short', ['attach', 't0', '--txpkts', '41'], /42 to/],
+  ])('%s', async (_what, args, message) => {
+    const run = cli(args);
+    expect(await run.exitCode()).toBe(2);
+    expect(run.stderr).toMatch(message);
+    expect(run.stderr).not.toContain('    at ');
+    expect(run.stdout).toBe('');
+  });
+});
+
+test('a capture file that cannot be written is an error before anything is made', async () => {
+  const run = cli(['attach', 'nopcap0', '--pcap', '/nonexistent/file.pcap']);
+  expect(await run.exitCode()).toBe(1);
+  expect(run.stderr).toMatch(/^vhost-net: attach nopcap0: ENOENT.*\/nonexistent\/file\.pcap/);
+});
+
+test('doctor --json is one document, and its exit code says whether the main job is possible', async () => {
+  const run = cli(['doctor', '--json']);
+  const code = await run.exitCode();
+  const report = JSON.parse(run.stdout) as {
+    possible: boolean;
+    checks: { name: string; status: string; value: string; hint?: string }[];
+  };
+  expect(code).toBe(report.possible ? 0 : 3);
+  expect(report.checks.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['kernel', 'node', 'rights', 'vhost-net', 'tun', 'kvm']),
+  );
+  for (const { status, value, hint } of report.checks) {
+    expect(value).not.toBe('');
+    if (status !== 'ok') expect(hint).toMatch(/\w+ \w+/);
+  }
+});

@@ -1,0 +1,84 @@
+/** The compiled command, run as its users run it. */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { cleanup } from './cleanup.js';
+import { until } from './host.js';
+
+export const CLI = fileURLToPath(new URL('../../dist/tools/cli/main.js', import.meta.url));
+
+/** A JSON line of `attach`. */
+export interface Line {
+  event: 'attached' | 'stats' | 'link' | 'detached';
+  [field: string]: unknown;
+}
+
+/** A run of the command, its output gathered. It is killed when the test is over. */
+export class Run {
+  readonly child: ChildProcess;
+  stdout = '';
+  stderr = '';
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+
+  constructor(program: string, args: readonly string[], options: SpawnOptions = {}) {
+    this.child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...options,
+      env: { ...process.env, NO_COLOR: '1', ...options.env },
+    });
+    this.child.stdout?.on('data', (chunk) => {
+      this.stdout += chunk;
+    });
+    this.child.stderr?.on('data', (chunk) => {
+      this.stderr += chunk;
+    });
+    this.ended = new Promise((resolve, reject) => {
+      this.child.on('error', reject);
+      this.child.on('close', (code, signal) => resolve({ code, signal }));
+    });
+    cleanup(async () => {
+      this.child.kill('SIGKILL');
+      await this.ended;
+    });
+  }
+
+  /** The JSON lines so far. */
+  get lines(): Line[] {
+    return this.stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Line);
+  }
+
+  /** The first line of this event. Fails where it does not come. */
+  async line(event: Line['event']): Promise<Line> {
+    const find = () => this.lines.find((line) => line.event === event);
+    await until(
+      () => find() !== undefined || this.child.exitCode !== null,
+      `a line '${event}' of: ${this.stdout}${this.stderr}`,
+      30_000,
+    );
+    const found = find();
+    if (!found) throw new Error(`no line '${event}' in: ${this.stdout}${this.stderr}`);
+    return found;
+  }
+
+  /** The exit code, once it ended. */
+  async exitCode(): Promise<number | null> {
+    return (await this.ended).code;
+  }
+}
+
+/** `vhost-net` with these arguments. */
+export function cli(args: readonly string[], options: SpawnOptions = {}): Run {
+  return new Run(process.execPath, [CLI, ...args], options);
+}
+
+/** Any other program, run to its end. */
+export async function program(
+  name: string,
+  args: readonly string[],
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const run = new Run(name, args);
+  const { code } = await run.ended;
+  return { code, stdout: run.stdout, stderr: run.stderr };
+}
