@@ -3,7 +3,13 @@ import { checkInteger, rangeError, typeError, valueError } from '../errors.js';
 import { checkInterfaceName } from '../host/net-interface.js';
 import { MEANING_CHANGERS, PORT_FEATURES } from '../net/features.js';
 import { VHOST_F_LOG_ALL } from '../uapi/vhost.js';
-import { bit, featureNames, VIRTIO_F_ACCESS_PLATFORM } from '../uapi/virtio-net.js';
+import {
+  bit,
+  featureNames,
+  hasBit,
+  VIRTIO_F_ACCESS_PLATFORM,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from '../uapi/virtio-net.js';
 import { checkRingSize } from '../vring/layout.js';
 
 export interface NetPortOptions {
@@ -13,7 +19,8 @@ export interface NetPortOptions {
   queueSize?: number;
   /**
    * Bytes of each receive buffer, header included, from 128 to 65600. A longer frame is put together
-   * of several (with VIRTIO_NET_F_MRG_RXBUF) or dropped (without). Default: 1600.
+   * of several (with VIRTIO_NET_F_MRG_RXBUF; all of them together hold at least 65600 bytes) or
+   * dropped (without). Default: 1600, or what the longest frame needs of a ring of less than 64.
    */
   bufferSize?: number;
   /**
@@ -34,6 +41,8 @@ export type CheckedPortOptions = Required<NetPortOptions>;
  * consecutive buffers begin in different sets of the cache.
  */
 const DEFAULT_BUFFER_SIZE = 1600;
+/** Bytes that hold any frame of a TAP, whose MTU is 65521 at most, with its header. */
+const LARGEST_BUFFER_SIZE = 65_600;
 
 /** Throws a `TypeError` or `RangeError` that names the option. */
 export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
@@ -43,18 +52,13 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
   const tap = checkInterfaceName(options.tap);
   const queueSize = checkRingSize('queueSize', options.queueSize ?? 256);
   if (queueSize < 2) throw rangeError('queueSize must be a power of two from 2 to 32768, not 1');
-  const bufferSize = checkInteger(
-    'bufferSize',
-    options.bufferSize ?? DEFAULT_BUFFER_SIZE,
-    128,
-    65_600,
-  );
   const features = options.features ?? PORT_FEATURES;
   if (typeof features !== 'bigint') throw typeError('features must be a bigint');
   const unsupported = features & (bit(VHOST_F_LOG_ALL) | bit(VIRTIO_F_ACCESS_PLATFORM));
   if (unsupported !== 0n) {
     throw valueError(`a port cannot use ${featureNames(unsupported).join(', ')}`);
   }
+  const bufferSize = checkBufferSize(options.bufferSize, queueSize, features);
   return {
     tap,
     queueSize,
@@ -63,6 +67,24 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
     up: options.up ?? true,
     exclusive: options.exclusive ?? false,
   };
+}
+
+/**
+ * A frame that all receive buffers together cannot hold would stop the ring for good: with mergeable
+ * buffers the kernel waits until there are enough.
+ */
+function checkBufferSize(given: unknown, queueSize: number, features: bigint): number {
+  const mergeable = hasBit(features, VIRTIO_NET_F_MRG_RXBUF);
+  const least = mergeable ? Math.ceil(LARGEST_BUFFER_SIZE / queueSize / 64) * 64 : 0;
+  const value = given ?? Math.max(DEFAULT_BUFFER_SIZE, least);
+  const bufferSize = checkInteger('bufferSize', value, 128, LARGEST_BUFFER_SIZE);
+  if (mergeable && bufferSize * queueSize < LARGEST_BUFFER_SIZE) {
+    throw rangeError(
+      `${queueSize} receive buffers of ${bufferSize} bytes cannot hold the longest frame: they need ${LARGEST_BUFFER_SIZE} bytes together`,
+      `use a bufferSize of at least ${least}, or a larger queueSize`,
+    );
+  }
+  return bufferSize;
 }
 
 /** The bits of {@link MEANING_CHANGERS} that are asked for by name, and so must be offered. */
