@@ -21,7 +21,7 @@ export class ReceiveLoop {
   readonly #call: EventFd;
   readonly #fail: (error: Error) => void;
   #listener: ((frames: Batch) => void) | undefined;
-  #iterating = false;
+  #iterator: AsyncIterableIterator<Batch> | undefined;
   #waiter: Waiter | undefined;
   #inARow = 0;
   #pause: NodeJS.Immediate | undefined;
@@ -56,16 +56,20 @@ export class ReceiveLoop {
 
   iterate(): AsyncIterableIterator<Batch> {
     this.#takeConsumer();
-    this.#iterating = true;
+    // One that returned stays done: it must not take the frames of the one after it.
+    const current = () => this.#iterator === iterator;
     const iterator: AsyncIterableIterator<Batch> = {
-      next: () => this.#next(),
+      next: () => (current() ? this.#next() : Promise.resolve(END)),
       return: () => {
-        this.#iterating = false;
-        this.#settle((waiter) => waiter.resolve(END));
+        if (current()) {
+          this.#iterator = undefined;
+          this.#settle((waiter) => waiter.resolve(END));
+        }
         return Promise.resolve(END);
       },
       [Symbol.asyncIterator]: () => iterator,
     };
+    this.#iterator = iterator;
     return iterator;
   }
 
@@ -87,7 +91,7 @@ export class ReceiveLoop {
   }
 
   #takeConsumer(): void {
-    if (!this.#listener && !this.#iterating) return;
+    if (!this.#listener && !this.#iterator) return;
     throw new StateError(
       'ERR_BUSY',
       'the port has a consumer already',
@@ -128,7 +132,7 @@ export class ReceiveLoop {
 
   #next(): Promise<IteratorResult<Batch>> {
     if (this.#failure) return Promise.reject(this.#failure);
-    if (this.#ended || !this.#iterating) return Promise.resolve(END);
+    if (this.#ended) return Promise.resolve(END);
     if (this.#waiter) {
       return Promise.reject(new StateError('ERR_BUSY', 'the iteration waits for a batch already'));
     }
