@@ -15,10 +15,16 @@ export function checkInterfaceName(name: unknown): string {
       `the interface name '${name}' has ${bytes} bytes; the kernel allows ${IFNAMSIZ - 1}`,
     );
   }
-  if (name === '' || name === '.' || name === '..' || /[/:\s\0]/.test(name)) {
+  if (name === '' || name === '.' || name === '..' || Buffer.from(name).some(isForbidden)) {
     throw valueError(`'${name}' cannot be the name of an interface`);
   }
   return name;
+}
+
+/** Whether dev_valid_name() refuses a byte: `/`, `:`, and what the kernel's isspace() holds. */
+function isForbidden(byte: number): boolean {
+  const space = (byte >= 0x09 && byte <= 0x0d) || byte === 0x20 || byte === 0xa0;
+  return space || byte === 0 || byte === 0x2f || byte === 0x3a;
 }
 
 /** Six bytes from `'52:54:00:12:34:56'`. Throws `ERR_INVALID_ARG_VALUE`. */
