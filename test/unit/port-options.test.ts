@@ -1,0 +1,117 @@
+import { expect, test } from 'vitest';
+import { MEANING_CHANGERS, PORT_FEATURES } from '../../lib/net/features.js';
+import {
+  checkPortOptions,
+  type NetPortOptions,
+  requiredFeatures,
+} from '../../lib/port/port-options.js';
+import { bit } from '../../lib/uapi/virtio-net.js';
+
+test('a name is enough: the rest has defaults', () => {
+  expect(checkPortOptions({ tap: 'vnet0' })).toEqual({
+    tap: 'vnet0',
+    queueSize: 256,
+    bufferSize: 1600,
+    features: PORT_FEATURES,
+    up: true,
+    exclusive: false,
+  });
+});
+
+test('every option that is given is kept', () => {
+  const options = {
+    tap: 'vnet0',
+    queueSize: 1024,
+    bufferSize: 9216,
+    features: bit(32),
+    up: false,
+    exclusive: true,
+  };
+  expect(checkPortOptions(options)).toEqual(options);
+});
+
+test.each([
+  ['queueSize', 2],
+  ['queueSize', 32_768],
+  ['bufferSize', 257],
+  ['bufferSize', 65_600],
+  ['features', 0n],
+])('%s may be %s', (name, value) => {
+  expect(checkPortOptions({ tap: 'vnet0', [name]: value })).toHaveProperty(name, value);
+});
+
+test.each([
+  ['queueSize', 0, 'ERR_OUT_OF_RANGE'],
+  ['queueSize', 1, 'ERR_OUT_OF_RANGE'],
+  ['queueSize', 100, 'ERR_OUT_OF_RANGE'],
+  ['queueSize', 65_536, 'ERR_OUT_OF_RANGE'],
+  ['queueSize', '256', 'ERR_INVALID_ARG_TYPE'],
+  ['bufferSize', 127, 'ERR_OUT_OF_RANGE'],
+  ['bufferSize', 65_601, 'ERR_OUT_OF_RANGE'],
+  ['bufferSize', 1500.5, 'ERR_OUT_OF_RANGE'],
+  ['bufferSize', 1600n, 'ERR_INVALID_ARG_TYPE'],
+  ['features', 1, 'ERR_INVALID_ARG_TYPE'],
+])('%s must not be %s', (name, value, code) => {
+  expect(() => checkPortOptions({ tap: 'vnet0', [name]: value })).toThrow(
+    expect.objectContaining({ code, message: expect.stringContaining(name) }),
+  );
+});
+
+test('without a bufferSize the buffers of a small ring hold the longest frame together', () => {
+  expect(checkPortOptions({ tap: 'vnet0', queueSize: 2 }).bufferSize).toBe(32_832);
+  expect(checkPortOptions({ tap: 'vnet0', queueSize: 32 }).bufferSize).toBe(2112);
+  expect(checkPortOptions({ tap: 'vnet0', queueSize: 64 }).bufferSize).toBe(1600);
+});
+
+test('merged buffers that cannot hold the longest frame together are refused', () => {
+  expect(() => checkPortOptions({ tap: 'vnet0', queueSize: 32, bufferSize: 2049 })).toThrow(
+    expect.objectContaining({
+      code: 'ERR_OUT_OF_RANGE',
+      hint: 'use a bufferSize of at least 2112, or a larger queueSize',
+    }),
+  );
+  const exact = { tap: 'vnet0', queueSize: 32, bufferSize: 2050 };
+  expect(checkPortOptions(exact)).toMatchObject(exact);
+});
+
+test('buffers that are not merged may be small: longer frames are dropped', () => {
+  const options = { tap: 'vnet0', queueSize: 2, bufferSize: 128, features: bit(32) };
+  expect(checkPortOptions(options)).toMatchObject(options);
+});
+
+test.each([
+  [26, 'VHOST_F_LOG_ALL'],
+  [33, 'VIRTIO_F_ACCESS_PLATFORM'],
+])('a port refuses bit %i, %s, by name', (at, name) => {
+  expect(() => checkPortOptions({ tap: 'vnet0', features: PORT_FEATURES | bit(at) })).toThrow(
+    expect.objectContaining({
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: expect.stringContaining(name),
+    }),
+  );
+});
+
+test.each([undefined, null, 'vnet0'])('the options cannot be %s', (options) => {
+  expect(() => checkPortOptions(options as unknown as NetPortOptions)).toThrow(
+    expect.objectContaining({
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: expect.stringContaining('tap'),
+    }),
+  );
+});
+
+test.each([
+  [undefined, 'ERR_INVALID_ARG_TYPE'],
+  ['', 'ERR_INVALID_ARG_VALUE'],
+  ['a/b', 'ERR_INVALID_ARG_VALUE'],
+])('the name of the TAP cannot be %j', (tap, code) => {
+  expect(() => checkPortOptions({ tap } as unknown as NetPortOptions)).toThrow(
+    expect.objectContaining({ code }),
+  );
+});
+
+test('the bits that change what the rings mean are required where they are asked for', () => {
+  expect(requiredFeatures(PORT_FEATURES)).toBe(0n);
+  expect(requiredFeatures(PORT_FEATURES | bit(27))).toBe(bit(27));
+  expect(requiredFeatures((1n << 64n) - 1n)).toBe(MEANING_CHANGERS);
+});
