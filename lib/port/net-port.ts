@@ -168,10 +168,13 @@ export class NetPort extends EventEmitter<NetPortEvents> {
     return this.#sending.trySend(frames);
   }
 
-  /** Fulfilled when the device has sent everything it was given. */
-  flush(): Promise<void> {
+  /**
+   * Fulfilled when the device has sent everything it was given. Rejects with `ERR_CLOSED`, or the
+   * port's failure.
+   */
+  async flush(): Promise<void> {
     this.#checkUsable();
-    return this.#sending.flush();
+    await this.#sending.flush();
   }
 
   /**
@@ -221,9 +224,10 @@ export class NetPort extends EventEmitter<NetPortEvents> {
   }
 
   async #close(): Promise<void> {
+    // First of all: a loop that answers must not get frames that it cannot answer any more.
+    this.#receiving.end(this.#failure);
     this.#sending.end(closedError('the port'));
     if (!this.#failure && this.#linkUp) await this.#sending.flushFor(FLUSH_LIMIT);
-    this.#receiving.end(this.#failure);
     this.#monitor.close();
     this.#pair.silence();
     await this.#backend.close();

@@ -51,6 +51,9 @@ export class SendQueue {
       const waiting = new Promise<void>((resolve, reject) => {
         this.#senders.push({ frames: list, done, resolve, reject });
       });
+      // Only the end of the port rejects it, which the port tells everywhere: that must not end the
+      // process of a sender who does not look.
+      waiting.catch(() => {});
       this.#pump();
       return waiting;
     } catch (error) {
