@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { closedError, StateError, typeError } from '../errors.js';
 import { LinkMonitor } from '../host/link-monitor.js';
+import { NetInterface } from '../host/net-interface.js';
 import { Tap } from '../host/tap.js';
 import { logPort } from '../log.js';
 import { negotiate } from '../net/features.js';
@@ -114,7 +115,8 @@ export class NetPort extends EventEmitter<NetPortEvents> {
       const monitor = LinkMonitor.open();
       undo.unshift(() => monitor.close());
       await backend.start({ memory: pair.memory, features, pairs: [pair.config] });
-      if (checked.up) tap.interface.setUp();
+      // Who may use a TAP that somebody prepared need not have the right to bring it up.
+      if (checked.up && !tap.interface.up) tap.interface.setUp();
       const port = new NetPort({ tap, features, backend, pair, counters, monitor });
       port.#receiving.post();
       logPort('open %s, features 0x%s', tap.interface.name, features.toString(16));
@@ -260,8 +262,18 @@ export class NetPort extends EventEmitter<NetPortEvents> {
 
   /** After lost messages: how things are now. */
   #lookAtLink(): void {
-    const { exists } = this.tap.interface;
-    this.#linkChanged(exists && this.tap.interface.up, !exists);
+    const up = this.#currentLink();
+    this.#linkChanged(up ?? false, up === undefined);
+  }
+
+  /** Whether the link is up, or undefined when the interface is gone, whatever it is called now. */
+  #currentLink(): boolean | undefined {
+    try {
+      const now = new NetInterface(this.tap.name);
+      return now.index === this.#interfaceIndex ? now.up : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   #checkUsable(): void {
@@ -276,7 +288,9 @@ export class NetPort extends EventEmitter<NetPortEvents> {
     } else {
       checkFrame(frames as Sendable);
     }
-    if (!this.#linkUp) throw systemError(ENETDOWN, 'send', this.tap.interface.name);
+    // The news that the link came up may still be on its way.
+    if (!this.#linkUp && !this.#currentLink())
+      throw systemError(ENETDOWN, 'send', this.tap.interface.name);
   }
 }
 
