@@ -1,5 +1,6 @@
 /** The transmitting half of a queue pair: copies frames into shared memory and takes it back. */
-import { rangeError } from '../errors.js';
+import { isUint8Array } from 'node:util/types';
+import { rangeError, typeError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
 import { clearHeader, type HeaderLength, writeHeader } from '../net/header.js';
 import type { VringDriver } from '../vring/driver.js';
@@ -13,8 +14,12 @@ export const SHORTEST_FRAME = 14;
 /** Bytes of the longest frame: 64 KiB less one, an Ethernet header and two tags. */
 export const LONGEST_FRAME = 65_535 + 14 + 8;
 
-/** Throws `ERR_FRAME_SIZE` for a frame that no TAP takes. */
+/** Throws `ERR_INVALID_ARG_TYPE` for what is no frame, `ERR_FRAME_SIZE` for one that no TAP takes. */
 export function checkFrame(frame: Sendable): void {
+  // The first two know all but the arrays of another realm, and are fast.
+  if (!(frame instanceof Uint8Array) && !(frame instanceof Frame) && !isUint8Array(frame)) {
+    throw typeError(`a frame must be a Uint8Array or a Frame, not ${describe(frame)}`);
+  }
   if (frame.length < SHORTEST_FRAME || frame.length > LONGEST_FRAME) {
     throw rangeError(
       `a frame of ${frame.length} bytes cannot be sent: it has ${SHORTEST_FRAME} to ${LONGEST_FRAME} bytes`,
@@ -22,6 +27,18 @@ export function checkFrame(frame: Sendable): void {
       'ERR_FRAME_SIZE',
     );
   }
+  if (frame instanceof Frame && frame.length > frame.buffer.length) {
+    throw rangeError(
+      `a frame of ${frame.length} bytes cannot be sent: its buffer has ${frame.buffer.length}`,
+      'a received frame is valid until its consumer goes on, or its port is closed: copy what must live longer',
+      'ERR_FRAME_SIZE',
+    );
+  }
+}
+
+function describe(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(typeof value);
+  return Object.prototype.toString.call(value).slice(8, -1);
 }
 
 export class Transmitter {
