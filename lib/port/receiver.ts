@@ -22,6 +22,8 @@ export class Receiver {
   readonly #kick: EventFd;
   readonly #counters: PortCounters;
   readonly #area: BufferArea;
+  /** Guest address of the first buffer; a port's addresses are exact as numbers. */
+  readonly #address: number;
   readonly #bufferSize: number;
   readonly #headerLength: HeaderLength;
   readonly #mergeable: boolean;
@@ -61,6 +63,7 @@ export class Receiver {
     this.#kick = options.kick;
     this.#counters = options.counters;
     this.#area = area;
+    this.#address = Number(area.address);
     this.#headerLength = headerLength;
     this.#mergeable = options.mergeable;
     this.#slots = Array.from({ length: ring.size }, (_, i) =>
@@ -78,14 +81,12 @@ export class Receiver {
     this.#mergedUsed = 0;
     if (this.#heldCount === 0) return;
     const ring = this.#ring;
-    const { address } = this.#area;
-    const size = this.#bufferSize;
-    const high = Number(address >> 32n);
-    const low = Number(address & 0xffff_ffffn);
     for (let i = 0; i < this.#heldCount; i++) {
       const buffer = this.#held[i] as number;
       // There are as many descriptors as buffers, so there is always one.
-      const head = ring.addWritable(low + buffer * size, high, size);
+      const address = this.#address + buffer * this.#bufferSize;
+      const high = Math.floor(address / 2 ** 32);
+      const head = ring.addWritable(address >>> 0, high, this.#bufferSize);
       this.#bufferOf[head] = buffer;
     }
     this.#heldCount = 0;

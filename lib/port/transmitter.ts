@@ -48,8 +48,8 @@ export class Transmitter {
   readonly #bytes: Uint8Array;
   /** Everything the bytes lie in: a frame received by this port is copied within it. */
   readonly #memory: Uint8Array;
-  readonly #addressLow: number;
-  readonly #addressHigh: number;
+  /** Guest address of the first of the bytes; a port's addresses are exact as numbers. */
+  readonly #address: number;
   readonly #headerLength: HeaderLength;
   readonly #arena: SendArena;
   /** The arena's piece of each chain in flight. */
@@ -68,8 +68,7 @@ export class Transmitter {
     this.#counters = options.counters;
     this.#bytes = area.bytes;
     this.#memory = new Uint8Array(area.bytes.buffer);
-    this.#addressLow = Number(area.address & 0xffff_ffffn);
-    this.#addressHigh = Number(area.address >> 32n);
+    this.#address = Number(area.address);
     this.#headerLength = options.headerLength;
     this.#arena = new SendArena(area.bytes.length, ring.size);
     this.#pieceOf = new Uint16Array(ring.size);
@@ -135,7 +134,9 @@ export class Transmitter {
       clearHeader(this.#bytes, at, header);
       this.#bytes.set(frame, at + header);
     }
-    const head = this.#ring.addReadable(this.#addressLow + at, this.#addressHigh, header + length);
+    const address = this.#address + at;
+    const high = Math.floor(address / 2 ** 32);
+    const head = this.#ring.addReadable(address >>> 0, high, header + length);
     this.#pieceOf[head] = this.#arena.piece;
     this.#counters.txFrames++;
     this.#counters.txBytes += length;
