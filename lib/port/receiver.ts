@@ -78,7 +78,7 @@ export class Receiver {
 
   /** Posts every buffer that the consumer is done with. Frames of the last batch are invalid now. */
   recycle(): void {
-    this.#mergedUsed = 0;
+    this.#keepPartial();
     if (this.#heldCount === 0) return;
     const ring = this.#ring;
     for (let i = 0; i < this.#heldCount; i++) {
@@ -146,6 +146,15 @@ export class Receiver {
     this.#damaged = false;
     this.#partial = this.#merge(frame);
     return undefined;
+  }
+
+  /** Begins the merged frames over, behind the one that is still under way. */
+  #keepPartial(): void {
+    const partial = this.#partial;
+    this.#mergedUsed = partial ? 1 : 0;
+    if (!partial || this.#merged[0] === partial) return;
+    this.#merged[this.#merged.indexOf(partial)] = this.#merged[0] as Frame;
+    this.#merged[0] = partial;
   }
 
   /** Whole buffers are copied, used or not: their views exist, and the frame's length tells. */
