@@ -75,15 +75,16 @@ static Napi::Value SetBackendFeatures(const Napi::CallbackInfo& info) {
   return Result(info.Env(), Ioctl(FdArg(info, 0), VHOST_SET_BACKEND_FEATURES, &features));
 }
 
+// A kernel without these two takes the argument for a ring's index, which has four bytes.
 static Napi::Value GetForkFromOwner(const Napi::CallbackInfo& info) {
-  __u8 mode = 0;
-  int result = Ioctl(FdArg(info, 0), VHOST_GET_FORK_FROM_OWNER, &mode);
-  return Result(info.Env(), result < 0 ? result : mode);
+  __u8 mode[4] = {};
+  int result = Ioctl(FdArg(info, 0), VHOST_GET_FORK_FROM_OWNER, mode);
+  return Result(info.Env(), result < 0 ? result : mode[0]);
 }
 
 static Napi::Value SetForkFromOwner(const Napi::CallbackInfo& info) {
-  __u8 mode = static_cast<__u8>(U32(info, 1));
-  return Result(info.Env(), Ioctl(FdArg(info, 0), VHOST_SET_FORK_FROM_OWNER, &mode));
+  __u8 mode[4] = {static_cast<__u8>(U32(info, 1))};
+  return Result(info.Env(), Ioctl(FdArg(info, 0), VHOST_SET_FORK_FROM_OWNER, mode));
 }
 
 // vhostSetMemTable(fd, regions, padding): regions holds guest_phys_addr, memory_size, userspace_addr,
