@@ -85,7 +85,8 @@ export abstract class VhostDevice extends Descriptor {
 
   /** `VHOST_SET_FEATURES_ARRAY`: bits 0 to 127. Throws as {@link VhostDevice.setFeatures}. */
   setFeaturesArray(features: bigint): void {
-    const words = BigUint64Array.of(features & 0xffff_ffff_ffff_ffffn, features >> 64n);
+    const high = checkUint64('the upper word of features', features >> 64n);
+    const words = BigUint64Array.of(features & 0xffff_ffff_ffff_ffffn, high);
     const result = native.vhostSetFeaturesArray(this.handle, words);
     this.call('VHOST_SET_FEATURES_ARRAY', result, features);
   }
@@ -124,7 +125,11 @@ export abstract class VhostDevice extends Descriptor {
     const regions = memory instanceof GuestMemory ? memory.regions : memory;
     const table = new BigUint64Array(regions.length * REGION_WORDS);
     regions.forEach(({ guestAddress, size, userAddress }, i) => {
-      if (BigInt(size) <= 0n) throw rangeError('a region of the memory table has size 0');
+      checkUint64('guestAddress', guestAddress);
+      checkUint64('userAddress', userAddress);
+      if (checkUint64('size', BigInt(size)) === 0n) {
+        throw rangeError('a region of the memory table has size 0');
+      }
       table.set([guestAddress, BigInt(size), userAddress], i * REGION_WORDS);
     });
     this.call(
