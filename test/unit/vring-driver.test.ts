@@ -172,7 +172,7 @@ test.each([1, 2, 8])('a ring of %i goes on past index 65,535', (size) => {
     device.serve(Uint8Array.of(round, round >> 8, round >> 16, 0));
     device.show();
     const seen = (written[0] ?? 0) | ((written[1] ?? 0) << 8) | ((written[2] ?? 0) << 16);
-    if (driver.pop() !== head || seen !== round) wrong++;
+    if (driver.pop() !== head || seen !== round || driver.pop() !== -1) wrong++;
   }
   expect(wrong).toBe(0);
   expect(device.availIndex).toBe(70_000 & 0xffff);
