@@ -1,0 +1,22 @@
+/** Undoes what a test set up, whatever became of the test, and holds that nothing is left of it. */
+import { afterEach, beforeEach } from 'vitest';
+import { expectNoLeaks, type LeakSnapshot, leakSnapshot } from './leaks.js';
+
+const steps: (() => unknown)[] = [];
+
+/** Runs `step` when the test is over; the last one given runs first. */
+export function cleanup(step: () => unknown): void {
+  steps.push(step);
+}
+
+/** For the top of a file: every test of it must give everything back. */
+export function holdNothingLeaks(): void {
+  let before: LeakSnapshot;
+  beforeEach(async () => {
+    before = await leakSnapshot();
+  });
+  afterEach(async () => {
+    for (let step = steps.pop(); step; step = steps.pop()) await step();
+    await expectNoLeaks(before);
+  });
+}

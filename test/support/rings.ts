@@ -1,0 +1,214 @@
+/** Two rings on a TAP, without a port between: what a guest's driver would do, step by step. */
+import { setImmediate as turn } from 'node:timers/promises';
+import {
+  bit,
+  EventFd,
+  GuestMemory,
+  hasBit,
+  headerLengthOf,
+  KernelBackend,
+  placeVring,
+  type QueuePairState,
+  type RegionOptions,
+  SEGMENT_WORDS,
+  Tap,
+  VHOST_NET_F_VIRTIO_NET_HDR,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_RING_F_EVENT_IDX,
+  VringDriver,
+  vringBytes,
+} from '../../lib/index.js';
+import { cleanup } from './cleanup.js';
+import { tapName } from './host.js';
+import { hush } from './ports.js';
+import { Patience } from './wire.js';
+
+/** A buffer of a chain: guest address and bytes. */
+export type Segment = readonly [address: bigint, length: number];
+
+export interface RigOptions {
+  /** Default: VERSION_1 alone, whose header has 12 bytes. */
+  features?: bigint;
+  /** Descriptors of each ring. Default: 256. */
+  size?: number;
+  /** Default: one of 4 MiB at 0. */
+  regions?: RegionOptions[];
+  /** Guest address of the rings, one after the other. Default: 0. */
+  ringsAt?: bigint;
+  /** Entries of an indirect table, where chains are to use one. Default: 0, none. */
+  indirect?: number;
+  /** Default: a silent one with the header that the features mean, at an MTU of 65521. */
+  tap?: Tap;
+}
+
+/** One end of the device: a ring and its eventfds. */
+export class RingEnd {
+  readonly ring: VringDriver;
+  readonly kick = EventFd.create();
+  readonly call = EventFd.create();
+  readonly err = EventFd.create();
+  /** Kicks that the device wanted. */
+  kicks = 0;
+
+  constructor(ring: VringDriver) {
+    this.ring = ring;
+  }
+
+  /** Shows the device what was added, and kicks where it wants that. */
+  publish(): boolean {
+    const wanted = this.ring.publish();
+    if (wanted) {
+      this.kicks++;
+      this.kick.signal();
+    }
+    return wanted;
+  }
+
+  /** The next chain that comes back. */
+  async pop(): Promise<number> {
+    const patience = new Patience();
+    for (;;) {
+      const head = this.ring.pop();
+      if (head >= 0) return head;
+      if (this.err.read() > 0) throw new Error('the device gave the ring up');
+      patience.check(0, 'a chain to come back');
+      await turn();
+    }
+  }
+
+  config(base: number) {
+    const { size, addresses } = this.ring;
+    return { size, addresses, base, kick: this.kick, call: this.call, err: this.err };
+  }
+}
+
+/** The words that {@link VringDriver.add} takes. */
+export function words(segments: readonly Segment[]): Uint32Array {
+  const list = new Uint32Array(segments.length * SEGMENT_WORDS);
+  segments.forEach(([address, length], i) => {
+    list.set([Number(address & 0xffff_ffffn), Number(address >> 32n), length], i * SEGMENT_WORDS);
+  });
+  return list;
+}
+
+export class Rig {
+  readonly memory: GuestMemory;
+  readonly tap: Tap;
+  readonly backend: KernelBackend;
+  readonly features: bigint;
+  readonly headerLength: number;
+  readonly receive: RingEnd;
+  readonly transmit: RingEnd;
+
+  private constructor(options: RigOptions) {
+    const size = options.size ?? 256;
+    const bytes = BigInt(vringBytes(size));
+    const ringsAt = options.ringsAt ?? 0n;
+    this.features = options.features ?? bit(VIRTIO_F_VERSION_1);
+    this.headerLength = headerLengthOf(this.features);
+    this.memory = GuestMemory.create(options.regions ?? [{ guestAddress: 0n, size: 4 << 20 }]);
+    cleanup(() => this.memory.close());
+    this.tap = options.tap ?? openSilentTap(this.features);
+    cleanup(() => this.tap.closeAsync());
+    this.backend = KernelBackend.open([this.tap]);
+    cleanup(() => this.backend.close());
+    const tables = BigInt(size * (options.indirect ?? 0) * 16);
+    const end = (index: bigint) => {
+      const ring = new VringDriver(this.memory, {
+        size,
+        addresses: placeVring(ringsAt + index * bytes, size),
+        eventIdx: hasBit(this.features, VIRTIO_RING_F_EVENT_IDX),
+        ...(options.indirect
+          ? {
+              indirect: {
+                address: ringsAt + 2n * bytes + index * tables,
+                length: options.indirect,
+              },
+            }
+          : {}),
+      });
+      return new RingEnd(ring);
+    };
+    this.receive = end(0n);
+    this.transmit = end(1n);
+    for (const { kick, call, err } of [this.receive, this.transmit]) {
+      cleanup(() => {
+        for (const eventFd of [kick, call, err]) eventFd.close();
+      });
+    }
+  }
+
+  /** Everything of it is closed when the test is over. */
+  static async start(options: RigOptions = {}): Promise<Rig> {
+    const rig = new Rig(options);
+    await rig.resume({ receive: 0, transmit: 0 });
+    return rig;
+  }
+
+  /** As {@link Rig.start}, not started. */
+  static prepare(options: RigOptions = {}): Rig {
+    return new Rig(options);
+  }
+
+  resume(state: QueuePairState): Promise<void> {
+    const pair = {
+      receive: this.receive.config(state.receive),
+      transmit: this.transmit.config(state.transmit),
+    };
+    return this.backend.start({ memory: this.memory, features: this.features, pairs: [pair] });
+  }
+
+  async stop(): Promise<QueuePairState> {
+    const [state] = await this.backend.stop();
+    return state as QueuePairState;
+  }
+
+  /** Writes a header of zeroes and a frame over the segments. */
+  fill(segments: readonly Segment[], frame: Uint8Array): void {
+    const bytes = new Uint8Array(this.headerLength + frame.length);
+    bytes.set(frame, this.headerLength);
+    let at = 0;
+    for (const [address, length] of segments) {
+      this.memory.write(address, bytes.subarray(at, at + length));
+      at += length;
+    }
+  }
+
+  /** The frame in the first `used` bytes of the segments, without its header. */
+  frame(segments: readonly Segment[], used: number): Uint8Array {
+    const parts = segments.map(([address, length]) => this.memory.read(address, length));
+    return Uint8Array.from(Buffer.concat(parts)).subarray(this.headerLength, used);
+  }
+
+  addReadable(segments: readonly Segment[]): number {
+    return this.transmit.ring.add(words(segments), segments.length, 0);
+  }
+
+  addWritable(segments: readonly Segment[]): number {
+    return this.receive.ring.add(words(segments), 0, segments.length);
+  }
+}
+
+function openSilentTap(features: bigint): Tap {
+  const supplied = hasBit(features, VHOST_NET_F_VIRTIO_NET_HDR);
+  const tap = Tap.open(tapName(), { vnetHeader: !supplied });
+  if (!supplied) tap.setVnetHeaderSize(headerLengthOf(features));
+  hush(tap.interface.name);
+  tap.interface.setMtu(65_521);
+  tap.interface.setUp();
+  return tap;
+}
+
+/** Splits `total` bytes at `start` into `count` segments; the first holds the header alone. */
+export function split(start: bigint, total: number, count: number, header: number): Segment[] {
+  if (count === 1) return [[start, total]];
+  const segments: Segment[] = [[start, header]];
+  let at = header;
+  for (let left = count - 1; left > 0; left--) {
+    const length = left === 1 ? total - at : Math.floor((total - at) / left);
+    // A gap between two buffers shows a device that runs on beyond the first.
+    segments.push([start + BigInt(at + 64 * segments.length), length]);
+    at += length;
+  }
+  return segments;
+}
