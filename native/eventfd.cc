@@ -12,10 +12,13 @@ static Napi::Value Create(const Napi::CallbackInfo& info) {
   return FdResult(info.Env(), Checked(eventfd(U32(info, 0), EFD_NONBLOCK | EFD_CLOEXEC)));
 }
 
-// eventfdRead(fd): the count since the last read, which becomes 0; -EAGAIN if it is 0 already.
+// eventfdRead(fd): the count since the last read, which becomes 0; -EAGAIN if it is 0 already,
+// -EINVAL where the descriptor is no eventfd and gave something else than a count.
 static Napi::Value Read(const Napi::CallbackInfo& info) {
   uint64_t count;
-  if (read(FdArg(info, 0), &count, sizeof count) < 0) return Result(info.Env(), -errno);
+  ssize_t size = read(FdArg(info, 0), &count, sizeof count);
+  if (size < 0) return Result(info.Env(), -errno);
+  if (size != sizeof count) return Result(info.Env(), -EINVAL);
   return Napi::Number::New(info.Env(), static_cast<double>(count));
 }
 

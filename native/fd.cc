@@ -55,9 +55,7 @@ std::shared_ptr<FdState> StateArg(const Napi::CallbackInfo& info, size_t index) 
   return Fd::Unwrap(info[index].As<Napi::Object>())->state();
 }
 
-int FdArg(const Napi::CallbackInfo& info, size_t index) {
-  return StateArg(info, index)->fd.load();
-}
+int FdArg(const Napi::CallbackInfo& info, size_t index) { return StateArg(info, index)->fd.load(); }
 
 int AnyFdArg(const Napi::CallbackInfo& info, size_t index) {
   return info[index].IsNumber() ? I32(info, index) : FdArg(info, index);
@@ -72,6 +70,14 @@ static Napi::Value Open(const Napi::CallbackInfo& info) {
 // dup(number): a descriptor of our own for the same open file.
 static Napi::Value Dup(const Napi::CallbackInfo& info) {
   return FdResult(info.Env(), Checked(fcntl(AnyFdArg(info, 0), F_DUPFD_CLOEXEC, 3)));
+}
+
+// setNonblock(fd): for every descriptor of the same open file.
+static Napi::Value SetNonblock(const Napi::CallbackInfo& info) {
+  int fd = FdArg(info, 0);
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return Result(info.Env(), -errno);
+  return Result(info.Env(), Checked(fcntl(fd, F_SETFL, flags | O_NONBLOCK)));
 }
 
 // fileSize(fd): bytes, as a bigint.
@@ -97,6 +103,7 @@ void InitFd(Napi::Env env, Napi::Object exports) {
   Fd::Init(env, exports);
   Export(env, exports, "open", Open);
   Export(env, exports, "dup", Dup);
+  Export(env, exports, "setNonblock", SetNonblock);
   Export(env, exports, "fileSize", FileSize);
   Export(env, exports, "ioctl", RawIoctl);
 }

@@ -1,5 +1,5 @@
-// Runs a few bytes of x86 machine code as a guest: what a host's /dev/kvm can do is seen by doing it.
-// Not a VMM: one vCPU in real mode, one megabyte of memory, and a port to print to.
+// Runs a few bytes of x86 machine code as a guest: what a host's /dev/kvm can do is seen by doing
+// it. Not a VMM: one vCPU in real mode, one megabyte of memory, and a port to print to.
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <sys/mman.h>
@@ -21,8 +21,8 @@ constexpr uint16_t kPrintPort = 0xe9;
 constexpr uint16_t kEndPort = 0xf4;
 constexpr int kMostExits = 10000;
 
-// struct kvm_cpuid2: the flexible array in the kernel's definition is four bytes long in C++, and the
-// size is part of the request's number.
+// struct kvm_cpuid2: the flexible array in the kernel's definition is four bytes long in C++, and
+// the size is part of the request's number.
 struct CpuidHeader {
   uint32_t count;
   uint32_t padding;

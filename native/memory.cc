@@ -24,8 +24,8 @@ void CollectMappings(Napi::Env env, uint64_t address, uint64_t size,
 // memfdCreate(name, flags): MFD_* flags; close-on-exec and sealable.
 static Napi::Value MemfdCreate(const Napi::CallbackInfo& info) {
   std::string name = String(info, 0);
-  return FdResult(info.Env(), Checked(memfd_create(name.c_str(), U32(info, 1) | MFD_CLOEXEC |
-                                                                     MFD_ALLOW_SEALING)));
+  return FdResult(info.Env(), Checked(memfd_create(
+                                  name.c_str(), U32(info, 1) | MFD_CLOEXEC | MFD_ALLOW_SEALING)));
 }
 
 static Napi::Value Truncate(const Napi::CallbackInfo& info) {
@@ -67,8 +67,8 @@ static Napi::Value Map(const Napi::CallbackInfo& info) {
   }
   mappings[reinterpret_cast<uintptr_t>(address)] = *owner;
   Napi::Object result = Napi::Object::New(env);
-  result.Set("address", Napi::BigInt::New(env, static_cast<uint64_t>(
-                                                   reinterpret_cast<uintptr_t>(address))));
+  result.Set("address",
+             Napi::BigInt::New(env, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(address))));
   result.Set("buffer", Napi::Value(env, buffer));
   return result;
 }

@@ -8,9 +8,9 @@
 
 namespace vhostnet {
 
-// Unmapped when the last owner lets go: the ArrayBuffer that JavaScript sees (its finalizer, which is
-// the only place that knows no view is left, even after ArrayBuffer.prototype.transfer), and every
-// vhost device that was told the address.
+// Unmapped when the last owner lets go: the ArrayBuffer that JavaScript sees (its finalizer, which
+// is the only place that knows no view is left, even after ArrayBuffer.prototype.transfer), and
+// every vhost device that was told the address.
 struct Mapping {
   Mapping(void* address, size_t size) : address(address), size(size) {}
   ~Mapping();

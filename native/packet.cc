@@ -1,4 +1,5 @@
-// AF_PACKET raw sockets: a legal backend of vhost-net, and how tests see frames from the other side.
+// AF_PACKET raw sockets: a legal backend of vhost-net, and how tests see frames from the other
+// side.
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -24,9 +25,9 @@ static Napi::Value Bind(const Napi::CallbackInfo& info) {
   address.sll_family = AF_PACKET;
   address.sll_ifindex = I32(info, 1);
   address.sll_protocol = htons(static_cast<uint16_t>(U32(info, 2)));
-  return Result(info.Env(), Checked(bind(FdArg(info, 0),
-                                         reinterpret_cast<struct sockaddr*>(&address),
-                                         sizeof address)));
+  return Result(
+      info.Env(),
+      Checked(bind(FdArg(info, 0), reinterpret_cast<struct sockaddr*>(&address), sizeof address)));
 }
 
 static long SetOption(const Napi::CallbackInfo& info, int level, int option) {
@@ -72,7 +73,8 @@ struct Batch {
     Bytes lengths = BytesArg(info, 3);
     this->lengths = reinterpret_cast<uint32_t*>(lengths.data);
     if (slot_size == 0) throw Napi::TypeError::New(info.Env(), "expected a slot size");
-    this->count = std::min({count, kBatch, buffer.size / slot_size, lengths.size / sizeof(uint32_t)});
+    this->count =
+        std::min({count, kBatch, buffer.size / slot_size, lengths.size / sizeof(uint32_t)});
     for (size_t i = 0; i < this->count; i++) {
       vectors[i] = {buffer.data + i * slot_size, slot_size};
       messages[i].msg_hdr.msg_iov = &vectors[i];
@@ -86,11 +88,12 @@ struct Batch {
   size_t count;
 };
 
-// packetReceive(fd, buffer, slotSize, lengths): up to 64 frames; their number. A frame longer than a
-// slot has its true length in lengths.
+// packetReceive(fd, buffer, slotSize, lengths): up to 64 frames; their number. A frame longer than
+// a slot has its true length in lengths.
 static Napi::Value Receive(const Napi::CallbackInfo& info) {
   Batch batch(info, kBatch, U32(info, 2));
-  long received = Checked(recvmmsg(FdArg(info, 0), batch.messages, batch.count, MSG_TRUNC, nullptr));
+  long received =
+      Checked(recvmmsg(FdArg(info, 0), batch.messages, batch.count, MSG_TRUNC, nullptr));
   for (long i = 0; i < received; i++) batch.lengths[i] = batch.messages[i].msg_len;
   return Result(info.Env(), received);
 }

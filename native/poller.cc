@@ -1,7 +1,8 @@
 // Tells JavaScript on the event loop that a descriptor became readable.
 //
 // The traps this file exists for (each has a test):
-// - It polls a duplicate that it owns, so that closing the original, or reusing its number, while it
+// - It polls a duplicate that it owns, so that closing the original, or reusing its number, while
+// it
 //   is polled cannot deliver somebody else's events; uv_close comes before close.
 // - An environment that ends with a handle open aborts the process, and a synchronous clean-up hook
 //   is too early to be enough: only napi_add_async_cleanup_hook lets the handle's close finish.
@@ -49,6 +50,7 @@ class Poller : public Napi::ObjectWrap<Poller> {
  private:
   int Start(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
+    if (!info[2].IsFunction()) throw Napi::TypeError::New(env, "expected a function");
     int fd = fcntl(FdArg(info, 0), F_DUPFD_CLOEXEC, 3);
     if (fd < 0) return -errno;
     uv_loop_t* loop = nullptr;
@@ -120,12 +122,13 @@ class Poller : public Napi::ObjectWrap<Poller> {
     double value = status;
     if (status == 0 && state->drain) {
       uint64_t count;
-      if (read(state->fd, &count, sizeof count) < 0) {
+      ssize_t size = read(state->fd, &count, sizeof count);
+      if (size < 0) {
         // Somebody else read it first: nothing happened that has not been reported.
         if (errno == EAGAIN || errno == EINTR) return;
         value = -errno;
       } else {
-        value = static_cast<double>(count);
+        value = size == sizeof count ? static_cast<double>(count) : -EINVAL;
       }
     }
     napi_env env = state->env;

@@ -91,9 +91,9 @@ static Napi::Object LinkEvent(Napi::Env env, const struct nlmsghdr* header) {
   for (auto* attribute = IFLA_RTA(message); RTA_OK(attribute, left);
        attribute = RTA_NEXT(attribute, left)) {
     if (attribute->rta_type == IFLA_IFNAME) {
-      event.Set("name",
-                Napi::String::New(env, static_cast<const char*>(RTA_DATA(attribute)),
-                                  strnlen(static_cast<const char*>(RTA_DATA(attribute)), IFNAMSIZ)));
+      event.Set("name", Napi::String::New(
+                            env, static_cast<const char*>(RTA_DATA(attribute)),
+                            strnlen(static_cast<const char*>(RTA_DATA(attribute)), IFNAMSIZ)));
     } else if (attribute->rta_type == IFLA_MTU) {
       event.Set("mtu", Napi::Number::New(env, *static_cast<uint32_t*>(RTA_DATA(attribute))));
     }
@@ -101,8 +101,8 @@ static Napi::Object LinkEvent(Napi::Env env, const struct nlmsghdr* header) {
   return event;
 }
 
-// linkMonitorRead(fd): [{index, name, flags, mtu, deleted}, …] of one datagram; -EAGAIN when there is
-// none, -ENOBUFS when some were lost.
+// linkMonitorRead(fd): [{index, name, flags, mtu, deleted}, …] of one datagram; -EAGAIN when there
+// is none, -ENOBUFS when some were lost.
 static Napi::Value MonitorRead(const Napi::CallbackInfo& info) {
   alignas(struct nlmsghdr) static thread_local uint8_t buffer[32768];
   long received = Checked(recv(FdArg(info, 0), buffer, sizeof buffer, 0));

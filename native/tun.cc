@@ -1,6 +1,4 @@
 // /dev/net/tun: one function per TUN* ioctl of linux/if_tun.h.
-#include "tun_uapi.h"
-
 #include <linux/filter.h>
 #include <linux/if.h>
 #include <sys/socket.h>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "fd.h"
+#include "tun_uapi.h"
 
 namespace vhostnet {
 

@@ -1,4 +1,5 @@
-// linux/if_tun.h as of 7.3: the system's header, and our own definitions of what an older one lacks.
+// linux/if_tun.h as of 7.3: the system's header, and our own definitions of what an older one
+// lacks.
 #pragma once
 
 #include <linux/if_tun.h>

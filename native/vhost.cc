@@ -87,8 +87,8 @@ static Napi::Value SetForkFromOwner(const Napi::CallbackInfo& info) {
   return Result(info.Env(), Ioctl(FdArg(info, 0), VHOST_SET_FORK_FROM_OWNER, mode));
 }
 
-// vhostSetMemTable(fd, regions, padding): regions holds guest_phys_addr, memory_size, userspace_addr,
-// flags_padding for each. On success the device holds the mappings the table names.
+// vhostSetMemTable(fd, regions, padding): regions holds guest_phys_addr, memory_size,
+// userspace_addr, flags_padding for each. On success the device holds the mappings the table names.
 static Napi::Value SetMemTable(const Napi::CallbackInfo& info) {
   auto state = StateArg(info, 0);
   Bytes regions = BytesArg(info, 1);

@@ -79,8 +79,9 @@ static Napi::Value GetWorker(const Napi::CallbackInfo& info) {
   return Result(info.Env(), result < 0 ? result : static_cast<long>(worker.worker_id));
 }
 
-// vhostNetSetBackend(fd, index, tap | -1): waits for the worker. The backend stays in use, so that it
-// cannot be closed, and its number given to another file, before the kernel has taken its reference.
+// vhostNetSetBackend(fd, index, tap | -1): waits for the worker. The backend stays in use, so that
+// it cannot be closed, and its number given to another file, before the kernel has taken its
+// reference.
 static Napi::Value NetSetBackend(const Napi::CallbackInfo& info) {
   auto use = std::make_shared<InUse>(StateArg(info, 0));
   std::shared_ptr<InUse> backend;

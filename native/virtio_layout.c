@@ -10,8 +10,14 @@ struct own_virtio_net_hdr_v1_hash_tunnel {
   __le16 inner_nh_offset;
 };
 
-#define SIZE(type) {#type, NULL, sizeof(struct type)}
-#define AT(type, member) {#type, #member, offsetof(struct type, member)}
+#define SIZE(type)                   \
+  {                                  \
+#type, NULL, sizeof(struct type) \
+  }
+#define AT(type, member)                          \
+  {                                               \
+#type, #member, offsetof(struct type, member) \
+  }
 
 const struct virtio_layout virtio_layouts[] = {
     SIZE(vring_desc),
