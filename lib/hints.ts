@@ -27,7 +27,7 @@ const TUN_UNATTACHED: Hints = {
 };
 
 /** Hints by the request's name as it stands in `syscall`, then by errno. */
-export const HINTS: Readonly<Record<string, Hints>> = {
+export const HINTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'open /dev/vhost-net': {
     ENOENT:
       'the vhost_net module is not loaded: run `modprobe vhost_net` as root (a kernel without CONFIG_VHOST_NET has no such module)',

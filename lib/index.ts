@@ -7,12 +7,15 @@
  *
  * @module
  */
+
+export { ERROR_CODES } from './error-codes.js';
 export {
   type ErrorCode,
   StateError,
   VhostError,
 } from './errors.js';
 export { HINTS } from './hints.js';
+export { Descriptor } from './host/descriptor.js';
 export { EventFd } from './host/event-fd.js';
 export { GuestMemory, type Location } from './host/guest-memory.js';
 export { formatAddress, parseAddress } from './host/ip-address.js';
@@ -53,6 +56,7 @@ export type {
 } from './vhost/backend.js';
 export { KernelBackend } from './vhost/kernel-backend.js';
 export {
+  type IotlbFields,
   type IotlbMessage,
   maxMemRegions,
   VhostDevice,

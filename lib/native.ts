@@ -53,6 +53,7 @@ export interface Native {
 
   open(path: string, flags: number): Fd | Errno;
   dup(number: number): Fd | Errno;
+  setNonblock(fd: Fd): number;
   fileSize(fd: Fd): bigint | Errno;
   ioctl(fd: Fd, request: number, argument: NodeJS.TypedArray | number): number;
 

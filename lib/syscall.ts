@@ -1,4 +1,5 @@
 /** From the addon's `-errno` to an error with everything in it, and a line in the log. */
+import { inspect } from 'node:util';
 import { VhostError } from './errors.js';
 import { hintFor } from './hints.js';
 import { logIoctl } from './log.js';
@@ -12,7 +13,7 @@ export function systemError(result: number, syscall: string, path?: string): Vho
   return new VhostError({
     code,
     errno: result,
-    text: text.charAt(0).toLowerCase() + text.slice(1),
+    text: inSentence(text),
     syscall,
     path,
     hint: hintFor(syscall, code, path),
@@ -22,7 +23,13 @@ export function systemError(result: number, syscall: string, path?: string): Vho
 /** Logs a call and returns its result, or throws where the result is a negative errno. */
 export function checked<T>(result: T, syscall: string, path?: string, args?: unknown): T {
   if (logIoctl.enabled) {
-    logIoctl('%s%s %o = %o', syscall, path === undefined ? '' : ` '${path}'`, args ?? [], result);
+    logIoctl(
+      '%s%s %o = %s',
+      syscall,
+      path === undefined ? '' : ` '${path}'`,
+      args ?? [],
+      shown(result),
+    );
   }
   if (typeof result === 'number' && result < 0) throw systemError(result, syscall, path);
   return result;
@@ -39,4 +46,20 @@ export function checkedValue<T>(
   args?: unknown,
 ): Exclude<T, number> {
   return checked(result, syscall, path, args) as Exclude<T, number>;
+}
+
+/** The C library's text as it goes on after a colon; acronyms stay as they are. */
+function inSentence(text: string): string {
+  return /^[A-Z][a-z ]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text;
+}
+
+/** A result for the log: a descriptor as its number, a mapping as its address, never its bytes. */
+function shown(result: unknown): string {
+  if (typeof result === 'object' && result !== null) {
+    if ('number' in result && typeof result.number === 'function') return `fd ${result.number()}`;
+    if ('address' in result && typeof result.address === 'bigint') {
+      return `0x${result.address.toString(16)}`;
+    }
+  }
+  return inspect(result, { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxArrayLength: 16 });
 }

@@ -15,6 +15,7 @@ export abstract class Descriptor {
   readonly #what: string;
   #closed = false;
 
+  /** @internal */
   protected constructor(fd: Fd, what: string) {
     this.#fd = fd;
     this.#what = what;

@@ -23,15 +23,23 @@ export class EventFd extends Descriptor {
   }
 
   /**
-   * A duplicate of an eventfd that somebody else owns; the original stays theirs. Polling it makes
-   * the shared open file non-blocking. Throws `EBADF`.
+   * A duplicate of an eventfd that somebody else owns; the original stays theirs. The open file that
+   * both share becomes non-blocking, so that nothing here can wait. Throws `EBADF`.
    */
   static fromFd(fd: number): EventFd {
-    return new EventFd(duplicate(fd));
+    const own = duplicate(fd);
+    try {
+      checked(native.setNonblock(own), 'fcntl(F_SETFL)', undefined, [own.number()]);
+      return new EventFd(own);
+    } catch (error) {
+      own.close();
+      throw error;
+    }
   }
 
   /** Adds `count` (1 to 2^32 - 1) and wakes whoever waits. Throws `EAGAIN` if the counter is full. */
   signal(count = 1): void {
+    if (count !== 1) checkInteger('count', count, 1, 0xffff_ffff);
     const result = native.eventfdWrite(this.handle, count);
     if (result < 0) throw systemError(result, 'write(eventfd)');
   }
@@ -53,7 +61,12 @@ export class EventFd extends Descriptor {
   onSignal(listener: (count: number) => void): void {
     if (typeof listener !== 'function') throw typeError('listener must be a function');
     if (this.#poller) throw new StateError('ERR_BUSY', 'the eventfd has a listener already');
-    const poller = new native.Poller(this.handle, true, listener);
+    const poller = new native.Poller(this.handle, true, (count) => {
+      if (count >= 0) return listener(count);
+      // It would fail again and again: whatever it is, it is no eventfd that works.
+      this.offSignal();
+      throw systemError(count, 'read(eventfd)');
+    });
     checked(poller.error, 'uv_poll_start');
     this.#poller = poller;
   }

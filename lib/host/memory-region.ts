@@ -1,6 +1,13 @@
 /** One region of guest memory: a file or memfd, mapped once. */
 import { constants as fs } from 'node:fs';
-import { closedError, rangeError, StateError, typeError, valueError } from '../errors.js';
+import {
+  checkInteger,
+  closedError,
+  rangeError,
+  StateError,
+  typeError,
+  valueError,
+} from '../errors.js';
 import { type Fd, native } from '../native.js';
 import { checked, checkedValue } from '../syscall.js';
 import { duplicate } from './descriptor.js';
@@ -128,25 +135,38 @@ function open(backing: RegionBacking, size: number): { fd: Fd; offset: number } 
     }
     return { fd: memfd(size, (MFD_HUGETLB | (shift << MFD_HUGE_SHIFT)) >>> 0), offset: 0 };
   }
-  const offset = backing.offset ?? 0;
+  const offset = checkInteger('offset', backing.offset ?? 0, 0, Number.MAX_SAFE_INTEGER - size);
+  if (offset % native.pageSize !== 0) {
+    throw valueError(`the offset of a region must be a multiple of ${native.pageSize} bytes`);
+  }
   const fd =
     'path' in backing
       ? checkedValue<Fd>(native.open(backing.path, fs.O_RDWR), 'open', backing.path)
       : duplicate(backing.fd);
   // Touching a page beyond the end of the file would kill the process with SIGBUS.
-  const fileSize = native.fileSize(fd);
-  if (typeof fileSize !== 'bigint' || fileSize < BigInt(offset) + BigInt(size)) {
+  try {
+    const fileSize = checkedValue<bigint>(native.fileSize(fd), 'fstat', undefined, [fd.number()]);
+    if (fileSize < BigInt(offset + size)) {
+      throw rangeError(`the file has ${fileSize} bytes, ${offset + size} are needed`);
+    }
+    return { fd, offset };
+  } catch (error) {
     fd.close();
-    throw rangeError(`the file has ${fileSize} bytes, ${offset + size} are needed`);
+    throw error;
   }
-  return { fd, offset };
 }
 
 function memfd(size: number, flags: number): Fd {
-  const fd = checkedValue<Fd>(native.memfdCreate('guest-memory', flags), 'memfd_create');
+  const fd = checkedValue<Fd>(
+    native.memfdCreate('guest-memory', flags),
+    'memfd_create',
+    undefined,
+    ['guest-memory', flags],
+  );
   try {
-    checked(native.truncate(fd, BigInt(size)), 'ftruncate', undefined, [size]);
-    checked(native.addSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 'fcntl(F_ADD_SEALS)');
+    checked(native.truncate(fd, BigInt(size)), 'ftruncate', undefined, [fd.number(), size]);
+    const seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    checked(native.addSeals(fd, seals), 'fcntl(F_ADD_SEALS)', undefined, [fd.number(), seals]);
     return fd;
   } catch (error) {
     fd.close();

@@ -11,6 +11,8 @@ import { VHOST_IOTLB_MSG, VHOST_IOTLB_MSG_V2 } from '../uapi/vhost.js';
 const EAGAIN = -11;
 const REGION_WORDS = 4;
 
+export type { IotlbFields } from '../native.js';
+
 /** A range of guest addresses and where it is in this process. */
 export interface VhostMemoryRegion {
   guestAddress: bigint;

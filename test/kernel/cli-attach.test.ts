@@ -110,6 +110,8 @@ test('txonly sends exactly --count frames of --txpkts bytes, with good checksums
   const name = tapName();
   const tap = Tap.open(name);
   tap.setPersist(true);
+  // A packet socket reports it as an error when its interface is down.
+  tap.interface.setUp();
   cleanup(() => {
     const again = Tap.open(name);
     again.setPersist(false);

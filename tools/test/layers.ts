@@ -21,6 +21,7 @@ const LINTERS = [
   ['node_modules/@biomejs/biome/bin/biome', 'check', '.'],
   ['node_modules/typescript/bin/tsc', '--noEmit'],
   ['tools/setup/clang-format.mjs', '--check'],
+  ['dist/tools/docs/main.js', '--check'],
 ] as const;
 
 export async function lint(): Promise<LayerResult> {

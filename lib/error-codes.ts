@@ -1,0 +1,61 @@
+/** The codes that are no errno's, for people: `docs/errors.md` is made from this table. */
+import type { ErrorCode } from './errors.js';
+
+/** Cause and cure of every code that is not an errno's. */
+export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: string }>> = {
+  ERR_ADDON_NOT_FOUND: {
+    cause: 'the native addon was not built for this platform',
+    cure: 'build it with `npm run build:native` in the package folder; it needs a C++ compiler, make and python3',
+  },
+  ERR_BUFFERS_REFUSED: {
+    cause: 'the runtime does not let shared memory be an ArrayBuffer, or does not let go of one',
+    cure: 'use Node.js itself: some embedders forbid external buffers',
+  },
+  ERR_BUSY: {
+    cause:
+      'the object is doing what it was asked to do again: it has a listener, a consumer, or it runs',
+    cure: 'end the first use before the second',
+  },
+  ERR_CLOSED: {
+    cause: 'the object was closed',
+    cure: 'open another; `close()` itself may be called twice',
+  },
+  ERR_FEATURES_NOT_OFFERED: {
+    cause: 'a feature was required that the backend does not offer',
+    cure: 'leave it out, or use a kernel that has it: `vhost-net doctor` names what this one offers',
+  },
+  ERR_FRAME_SIZE: {
+    cause: 'a frame is shorter than an Ethernet header or longer than 65557 bytes',
+    cure: 'send frames of 14 to 65557 bytes',
+  },
+  ERR_HEADER_LENGTH: {
+    cause:
+      "the TAP's virtio-net header differs from the one that the features mean: every frame would be shifted",
+    cure: 'set the length that the message names on the TAP, or open it with or without a header as it says',
+  },
+  ERR_INVALID_ARG_TYPE: { cause: 'an argument has the wrong type', cure: 'see the message' },
+  ERR_INVALID_ARG_VALUE: {
+    cause: 'an argument of the right type cannot be meant: an impossible name, overlapping regions',
+    cure: 'see the message',
+  },
+  ERR_MEMORY_IN_USE: {
+    cause: 'guest memory was closed while a vhost device may write to it',
+    cure: 'close the device, or reset its owner, first',
+  },
+  ERR_OUT_OF_RANGE: {
+    cause: 'a number, an address or a length is outside its range',
+    cure: 'the message names the range',
+  },
+  ERR_REGION_TOO_LARGE: {
+    cause: 'Node 20 cannot share a region of more than 4 GiB',
+    cure: 'use Node 22 or newer, or several regions',
+  },
+  ERR_RING_BROKEN: {
+    cause: 'the device gave back what it was not given, or the kernel gave the ring up',
+    cure: 'close the port; what served the ring is at fault, and the kernel log may say more',
+  },
+  ERR_UNSUPPORTED_PLATFORM: {
+    cause: 'the library was loaded on something other than Linux',
+    cure: 'run it on Linux; installing and type-checking work anywhere',
+  },
+};
