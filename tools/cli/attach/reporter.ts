@@ -32,11 +32,14 @@ export interface Reporter {
   detached(how: Detached): void;
 }
 
+/** To three decimals: what is beyond is noise. */
+const round = (value: number) => Math.round(value * 1000) / 1000;
+
 /** Counters per second. */
 export function rates(before: PortCounters, now: PortCounters, seconds: number): PortCounters {
   const result = { ...now };
   for (const key of Object.keys(now) as (keyof PortCounters)[]) {
-    result[key] = (now[key] - before[key]) / seconds;
+    result[key] = round((now[key] - before[key]) / seconds);
   }
   return result;
 }
@@ -63,10 +66,10 @@ export function jsonReporter(write: (text: string) => void): Reporter {
     progress(counters, seconds) {
       const perSecond = rates(before ?? zero(counters), counters, seconds);
       before = counters;
-      line('stats', { seconds, counters, perSecond: withBits(perSecond) });
+      line('stats', { seconds: round(seconds), counters, perSecond: withBits(perSecond) });
     },
     link: (up) => line('link', { up }),
-    detached: (how) => line('detached', how),
+    detached: (how) => line('detached', { ...how, seconds: round(how.seconds) }),
   };
 }
 
@@ -130,5 +133,9 @@ function zero(counters: PortCounters): PortCounters {
 }
 
 function withBits(perSecond: PortCounters): PortCounters & { rxBits: number; txBits: number } {
-  return { ...perSecond, rxBits: perSecond.rxBytes * 8, txBits: perSecond.txBytes * 8 };
+  return {
+    ...perSecond,
+    rxBits: round(perSecond.rxBytes * 8),
+    txBits: round(perSecond.txBytes * 8),
+  };
 }
