@@ -58,6 +58,7 @@ test.each([
   ['::ffff:192.0.2.255', '00000000000000000000ffffc00002ff'],
   ['64:ff9b::10.0.0.1', '0064ff9b00000000000000000a000001'],
   ['fe80::1%eth0', 'fe800000000000000000000000000001'],
+  ['fe80::1%10.0.0.1', 'fe800000000000000000000000000001'],
 ])('%s is the bytes %s', (text, hex) => {
   expect(Buffer.from(parseAddress(text)).toString('hex')).toBe(hex);
 });

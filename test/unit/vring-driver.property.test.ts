@@ -22,7 +22,8 @@ interface Sent {
 type Step =
   | { do: 'add'; readable: number; writable: number }
   | { do: 'publish' }
-  | { do: 'driver'; after: number }
+  | { do: 'drain' }
+  | { do: 'ask'; after: number }
   | { do: 'take' }
   | { do: 'complete'; which: number }
   | { do: 'show' }
@@ -35,7 +36,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     writable: fc.nat(3),
   }),
   fc.record({ do: fc.constant('publish' as const) }),
-  fc.record({ do: fc.constant('driver' as const), after: fc.nat(6) }),
+  fc.record({ do: fc.constant('drain' as const) }),
+  fc.record({ do: fc.constant('ask' as const), after: fc.nat(6) }),
   fc.record({ do: fc.constant('take' as const) }),
   fc.record({ do: fc.constant('complete' as const), which: fc.nat(100) }),
   fc.record({ do: fc.constant('show' as const) }),
@@ -65,7 +67,8 @@ class World {
   run(one: Step): void {
     if (one.do === 'add') this.#add(one.readable, one.writable);
     else if (one.do === 'publish') this.#publish();
-    else if (one.do === 'driver') this.#runDriver(one.after);
+    else if (one.do === 'drain') this.#drain();
+    else if (one.do === 'ask') this.#ask(one.after);
     else if (!this.deviceAwake) return;
     else if (one.do === 'take') this.#take();
     else if (one.do === 'complete') this.#complete(one.which);
@@ -78,13 +81,14 @@ class World {
     this.#publish();
     for (let turns = 0; this.deviceAwake || this.driverAwake; turns++) {
       if (turns > 10_000) throw new Error('neither end comes to rest');
+      if (this.driverAwake) this.#drain();
       if (this.deviceAwake) {
         while (this.#take());
         while (this.#held.length > 0) this.#complete(turns);
         this.#show();
         this.#rest();
       }
-      if (this.driverAwake) this.#runDriver(turns % 5);
+      if (this.driverAwake) this.#ask(turns % 5);
     }
   }
 
@@ -117,11 +121,17 @@ class World {
     this.#unshown = 0;
   }
 
-  /** Takes back what there is and goes to sleep, asking to be called unless more came meanwhile. */
-  #runDriver(after: number): void {
+  /** Takes back what there is. The device goes on meanwhile, so it must ask before it sleeps. */
+  #drain(): void {
     const { driver } = this.#ring;
+    this.driverAwake = true;
     driver.disableCalls();
     for (let head = driver.pop(); head >= 0; head = driver.pop()) this.#check(head);
+  }
+
+  /** Goes to sleep, asking to be called, unless more came meanwhile. */
+  #ask(after: number): void {
+    const { driver } = this.#ring;
     const left = driver.inFlight - this.#unshown;
     this.driverAwake = driver.enableCalls(Math.max(0, Math.min(after, left - 1)));
   }
