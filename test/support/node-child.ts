@@ -1,0 +1,104 @@
+/**
+ * Runs modules in Node processes of their own, against the library as it stands in `lib/` (and not as
+ * `dist/` was built once): what ends a process, or needs one that began in a special way.
+ */
+import { spawn } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import ts from 'typescript';
+import { afterAll } from 'vitest';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+
+export interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface ChildOptions {
+  /** Options of Node, as `--expose-gc`. */
+  node?: string[];
+  env?: Record<string, string>;
+  /** Where the library is; default: one copy for all children of a test file. */
+  library?: string;
+  /** Descriptors that it may have open. */
+  files?: number;
+  /** Kills the child after this many ms. Default: 20 000. */
+  limit?: number;
+}
+
+const folders: string[] = [];
+let shared: string | undefined;
+let modules = 0;
+
+afterAll(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+  shared = undefined;
+});
+
+/**
+ * A folder with the library as JavaScript in `lib/` or `dist/lib/`, and its dependencies. Gone after
+ * the file's last test.
+ */
+export function libraryCopy(options: { under?: 'lib' | 'dist/lib'; addon: boolean }): string {
+  const { under = 'lib', addon } = options;
+  const folder = mkdtempSync(join(tmpdir(), 'vhost-net-test-'));
+  folders.push(folder);
+  const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
+  for (const name of readdirSync(join(ROOT, 'lib'), { recursive: true }) as string[]) {
+    if (!name.endsWith('.ts')) continue;
+    const source = readFileSync(join(ROOT, 'lib', name), 'utf8');
+    const target = join(folder, under, name.replace(/\.ts$/, '.js'));
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, ts.transpileModule(source, { compilerOptions }).outputText);
+  }
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  if (addon) symlinkSync(join(ROOT, 'build'), join(folder, 'build'));
+  return folder;
+}
+
+/** Runs a module's source, in which the library is `./lib/index.js`, to its end. */
+export function runModule(source: string, options: ChildOptions = {}): Promise<Ended> {
+  const folder = options.library ?? sharedCopy();
+  const file = join(folder, `child-${++modules}.mjs`);
+  writeFileSync(file, source);
+  const { DEBUG: _, NODE_OPTIONS: __, ...env } = process.env;
+  return new Promise((done, failed) => {
+    const command = [process.execPath, ...(options.node ?? []), file];
+    if (options.files) command.unshift('sh', '-c', `ulimit -n ${options.files}; exec "$0" "$@"`);
+    const child = spawn(command[0] as string, command.slice(1), {
+      cwd: folder,
+      env: { ...env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: options.limit ?? 20_000,
+      killSignal: 'SIGKILL',
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (data) => {
+      stdout += data;
+    });
+    child.stderr.on('data', (data) => {
+      stderr += data;
+    });
+    child.on('error', failed);
+    child.on('close', (code, signal) => done({ code, signal, stdout, stderr }));
+  });
+}
+
+function sharedCopy(): string {
+  shared ??= libraryCopy({ addon: true });
+  return shared;
+}
