@@ -71,7 +71,7 @@ export class RingEnd {
       const head = this.ring.pop();
       if (head >= 0) return head;
       if (this.err.read() > 0) throw new Error('the device gave the ring up');
-      patience.check(0, 'a chain to come back');
+      patience.check(0, 'waiting for a chain to come back');
       await turn();
     }
   }
