@@ -15,3 +15,6 @@
 #ifndef IFF_NO_CARRIER
 #define IFF_NO_CARRIER 0x0040
 #endif
+#ifndef IFF_BACKPRESSURE
+#define IFF_BACKPRESSURE 0x0080
+#endif

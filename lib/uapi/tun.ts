@@ -5,6 +5,8 @@ export const IFF_TAP = 0x0002;
 export const IFF_NAPI = 0x0010;
 export const IFF_NAPI_FRAGS = 0x0020;
 export const IFF_NO_CARRIER = 0x0040;
+/** Stop the queue rather than drop when it is full (Linux 7.x). */
+export const IFF_BACKPRESSURE = 0x0080;
 export const IFF_MULTI_QUEUE = 0x0100;
 export const IFF_ATTACH_QUEUE = 0x0200;
 export const IFF_DETACH_QUEUE = 0x0400;
@@ -22,6 +24,7 @@ export const TUN_FEATURES: Readonly<Record<string, number>> = {
   IFF_NAPI,
   IFF_NAPI_FRAGS,
   IFF_NO_CARRIER,
+  IFF_BACKPRESSURE,
   IFF_MULTI_QUEUE,
   IFF_NO_PI,
   IFF_ONE_QUEUE,
