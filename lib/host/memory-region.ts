@@ -129,9 +129,12 @@ export class MemoryRegion {
 function open(backing: RegionBacking, size: number): { fd: Fd; offset: number } {
   if (backing === 'memfd') return { fd: memfd(size, 0), offset: 0 };
   if ('hugePageSize' in backing) {
-    const shift = Math.log2(backing.hugePageSize);
-    if (!Number.isInteger(shift) || size % backing.hugePageSize !== 0) {
-      throw valueError('hugePageSize must be a power of two that divides the size of the region');
+    const { hugePageSize } = backing;
+    const shift = Math.log2(hugePageSize);
+    if (!Number.isInteger(shift) || hugePageSize <= native.pageSize || size % hugePageSize !== 0) {
+      throw valueError(
+        `hugePageSize must be a power of two over ${native.pageSize} that divides the size of the region`,
+      );
     }
     return { fd: memfd(size, (MFD_HUGETLB | (shift << MFD_HUGE_SHIFT)) >>> 0), offset: 0 };
   }
