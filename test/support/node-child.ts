@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import {
+  copyFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -17,6 +18,7 @@ import { dirname, join, resolve } from 'node:path';
 import ts from 'typescript';
 import { afterAll } from 'vitest';
 
+const ADDON = 'build/Release/vhost_net.node';
 const ROOT = resolve(import.meta.dirname, '../..');
 
 export interface Ended {
@@ -65,7 +67,10 @@ export function libraryCopy(options: { under?: 'lib' | 'dist/lib'; addon: boolea
   }
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  if (addon) symlinkSync(join(ROOT, 'build'), join(folder, 'build'));
+  if (addon) {
+    mkdirSync(join(folder, 'build/Release'), { recursive: true });
+    copyFileSync(join(ROOT, ADDON), join(folder, ADDON));
+  }
   return folder;
 }
 
