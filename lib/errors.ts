@@ -14,9 +14,9 @@ export class VhostError extends Error {
   /** What failed, as `'ioctl(VHOST_SET_OWNER)'`. */
   readonly syscall: string;
   /** The file or interface, where there is one. */
-  readonly path?: string;
+  declare readonly path?: string;
   /** What to do about it, where that is known. */
-  readonly hint?: string;
+  declare readonly hint?: string;
 
   constructor(fields: {
     code: string;
@@ -57,7 +57,7 @@ export type ErrorCode =
 export class StateError extends Error {
   override readonly name: string = 'StateError';
   readonly code: ErrorCode;
-  readonly hint?: string;
+  declare readonly hint?: string;
 
   constructor(code: ErrorCode, message: string, hint?: string) {
     super(message);
