@@ -2,6 +2,7 @@
  * What each errno of each call means and what to do about it: one sentence for every errno that the
  * kernel's vhost-net, TUN/TAP and KVM are known to return. `docs/errors.md` is made from this table.
  */
+import { HOST_HINTS } from './host-hints.js';
 
 type Hints = Readonly<Record<string, string>>;
 
@@ -21,9 +22,6 @@ const WORKERS: Hints = {
   EPERM: OWNER,
   ENOTTY: 'vhost-net has no worker ioctls: only vhost-scsi lets a process choose its workers',
   ENOBUFS: 'vhost-net has no worker ioctls: only vhost-scsi lets a process choose its workers',
-};
-const TUN_UNATTACHED: Hints = {
-  EBADFD: 'the descriptor has no interface yet: call setIff() first',
 };
 
 /** Hints by the request's name as it stands in `syscall`, then by errno. */
@@ -155,63 +153,7 @@ export const HINTS: Readonly<Record<string, Readonly<Record<string, string>>>> =
     EINVAL: 'the message type is unknown, the size is 0, or the version was not negotiated',
     EFAULT: 'the range cannot be mapped',
   },
-  TUNSETIFF: {
-    EPERM:
-      'creating or joining an interface needs CAP_NET_ADMIN: run as root, or have root make it: `ip tuntap add NAME mode tap user USER`',
-    EBUSY:
-      'somebody else has the interface open: close the other user, or open both with several queues',
-    EINVAL:
-      'the interface exists with other flags (TAP or TUN, several queues or one), or is no TUN/TAP interface, or the name is invalid',
-    E2BIG: 'the interface has 256 queues already',
-    EEXIST: 'the interface exists, and creating a new one was asked for',
-    ENFILE: 'no free name for the pattern',
-  },
-  TUNGETIFF: TUN_UNATTACHED,
-  TUNSETIFINDEX: { EPERM: 'needs CAP_NET_ADMIN', EINVAL: 'the interface exists already' },
-  TUNSETPERSIST: { ...TUN_UNATTACHED, EPERM: 'needs CAP_NET_ADMIN' },
-  TUNSETOFFLOAD: {
-    ...TUN_UNATTACHED,
-    EINVAL:
-      'this kernel does not know one of the offloads, or the set is not allowed: TSO needs CSUM, USO4 and USO6 go together',
-  },
-  TUNSETVNETHDRSZ: { ...TUN_UNATTACHED, EINVAL: 'the header is at least 10 bytes' },
-  TUNGETVNETHDRSZ: TUN_UNATTACHED,
-  TUNSETSNDBUF: { ...TUN_UNATTACHED, EINVAL: 'the send buffer is at least 1 byte, of a TAP' },
-  TUNGETSNDBUF: TUN_UNATTACHED,
-  TUNSETQUEUE: { EINVAL: 'the interface was not opened with several queues' },
-  TUNSETLINK: { ...TUN_UNATTACHED, EBUSY: 'the link must be down to change its type' },
-  TUNSETCARRIER: { ...TUN_UNATTACHED, EBUSY: 'the interface is in the wrong state' },
-  SIOCSIFFLAGS: { EPERM: 'needs CAP_NET_ADMIN in the network namespace of the interface' },
-  SIOCSIFMTU: { EPERM: 'needs CAP_NET_ADMIN', EINVAL: 'a TAP takes an MTU from 68 to 65521' },
-  SIOCSIFHWADDR: {
-    EPERM: 'needs CAP_NET_ADMIN',
-    EADDRNOTAVAIL: 'the address is a group address or all zeroes',
-    EBUSY: 'the interface must be down to change its address',
-  },
-  SIOCGIFINDEX: { ENODEV: 'no interface of that name in this network namespace' },
-  RTM_NEWADDR: {
-    EPERM: 'needs CAP_NET_ADMIN',
-    EEXIST: 'the interface has this address already',
-    EACCES: 'IPv6 is disabled on this interface: see the sysctl net.ipv6.conf.NAME.disable_ipv6',
-  },
-  'socket(AF_PACKET)': { EPERM: 'raw sockets need CAP_NET_RAW: run as root' },
-  tap: {
-    ENODEV: 'the interface was deleted or moved to another network namespace: close the port',
-  },
-  send: {
-    ENETDOWN: 'the link is down and the kernel would drop the frame: `ip link set NAME up`',
-  },
-  KVM_IOEVENTFD: {
-    EEXIST: 'another ioeventfd has this address and data',
-    ENOSPC: 'the VM has no room for another ioeventfd',
-    ENOENT: 'no ioeventfd has this address, length and data',
-    EINVAL: 'the length is 0, 1, 2, 4 or 8, and inside the address space',
-  },
-  KVM_IRQFD: {
-    EBUSY: 'the eventfd is an irqfd already',
-    EINVAL: 'the interrupt has no route, or the VM no in-kernel interrupt controller',
-    ENODEV: 'the VM has no in-kernel interrupt controller',
-  },
+  ...HOST_HINTS,
 };
 
 /** The name of a call without its decoration: `ioctl(TUNSETIFF)` is `TUNSETIFF`. */

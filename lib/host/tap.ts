@@ -162,7 +162,10 @@ export class Tap extends Descriptor {
   /** Only frames to these MAC addresses (6 bytes each, one after another) reach the reader. */
   setTxFilter(addresses: Uint8Array, flags = 0): number {
     const result = native.tunSetTxFilter(this.handle, flags, addresses);
-    return checked(result, 'ioctl(TUNSETTXFILTER)', undefined, [flags, addresses.length / 6]);
+    return checked(result, 'ioctl(TUNSETTXFILTER)', this.interface.name, [
+      flags,
+      addresses.length / 6,
+    ]);
   }
 
   /** A classic BPF program, 8 bytes an instruction, for what reaches the reader. */

@@ -1,0 +1,123 @@
+/** The part of `hints.ts` that is about TUN/TAP, interfaces, packet sockets and KVM. */
+
+type Hints = Readonly<Record<string, string>>;
+
+const TUN_UNATTACHED: Hints = {
+  EBADFD: 'the descriptor has no interface yet: call setIff() first',
+};
+
+const TAP_ONLY = 'the interface is a TUN: only a TAP has filters';
+const EBPF: Hints = {
+  ...TUN_UNATTACHED,
+  EBADF: 'the program is not open',
+  EINVAL: 'the descriptor is not that of an eBPF program',
+};
+const NO_BIG_ENDIAN = 'the kernel was built without CONFIG_TUN_VNET_CROSS_LE';
+const NO_INTERFACE = 'no interface of that name in this network namespace';
+
+/** As `HINTS`. */
+export const HOST_HINTS: Readonly<Record<string, Hints>> = {
+  TUNSETIFF: {
+    EPERM:
+      'creating or joining an interface needs CAP_NET_ADMIN: run as root, or have root make it: `ip tuntap add NAME mode tap user USER`',
+    EBUSY:
+      'somebody else has the interface open: close the other user, or open both with several queues',
+    EINVAL:
+      'the interface exists with other flags (TAP or TUN, several queues or one), or is no TUN/TAP interface, or the name is invalid',
+    E2BIG: 'the interface has 256 queues already',
+    EEXIST: 'the interface exists, and creating a new one was asked for',
+    ENFILE: 'no free name for the pattern',
+  },
+  TUNGETIFF: { ...TUN_UNATTACHED, ENOTTY: 'the descriptor is not one of /dev/net/tun' },
+  TUNSETIFINDEX: {
+    EPERM: 'too late: the index is chosen before the interface is made',
+    EINVAL: 'an index is not negative',
+  },
+  TUNSETOWNER: TUN_UNATTACHED,
+  TUNSETGROUP: TUN_UNATTACHED,
+  TUNSETNOCSUM: TUN_UNATTACHED,
+  TUNGETDEVNETNS: TUN_UNATTACHED,
+  TUNSETTXFILTER: { ...TUN_UNATTACHED, EINVAL: TAP_ONLY },
+  TUNATTACHFILTER: {
+    ...TUN_UNATTACHED,
+    EINVAL: 'the program is empty or not valid, or the interface is a TUN: only a TAP has filters',
+  },
+  TUNDETACHFILTER: { ...TUN_UNATTACHED, EINVAL: TAP_ONLY },
+  TUNGETFILTER: { ...TUN_UNATTACHED, EINVAL: TAP_ONLY },
+  TUNSETSTEERINGEBPF: EBPF,
+  TUNSETFILTEREBPF: EBPF,
+  TUNGETVNETLE: TUN_UNATTACHED,
+  TUNSETVNETLE: TUN_UNATTACHED,
+  TUNGETVNETBE: { ...TUN_UNATTACHED, EINVAL: NO_BIG_ENDIAN },
+  TUNSETVNETBE: { ...TUN_UNATTACHED, EINVAL: NO_BIG_ENDIAN },
+  TUNSETPERSIST: { ...TUN_UNATTACHED, EPERM: 'needs CAP_NET_ADMIN' },
+  TUNSETOFFLOAD: {
+    ...TUN_UNATTACHED,
+    EINVAL:
+      'this kernel does not know one of the offloads, or the set is not allowed: TSO needs CSUM, USO4 and USO6 go together',
+  },
+  TUNSETVNETHDRSZ: { ...TUN_UNATTACHED, EINVAL: 'the header is at least 10 bytes' },
+  TUNGETVNETHDRSZ: TUN_UNATTACHED,
+  TUNSETSNDBUF: { ...TUN_UNATTACHED, EINVAL: 'the send buffer is at least 1 byte, of a TAP' },
+  TUNGETSNDBUF: TUN_UNATTACHED,
+  TUNSETQUEUE: { EINVAL: 'the interface was not opened with several queues' },
+  TUNSETLINK: { ...TUN_UNATTACHED, EBUSY: 'the link must be down to change its type' },
+  TUNSETCARRIER: { ...TUN_UNATTACHED, EBUSY: 'the interface is in the wrong state' },
+  SIOCGIFFLAGS: { ENODEV: NO_INTERFACE },
+  SIOCGIFMTU: { ENODEV: NO_INTERFACE },
+  SIOCGIFHWADDR: { ENODEV: NO_INTERFACE },
+  SIOCSIFFLAGS: {
+    EPERM: 'needs CAP_NET_ADMIN in the network namespace of the interface',
+    ENODEV: NO_INTERFACE,
+  },
+  SIOCSIFMTU: {
+    EPERM: 'needs CAP_NET_ADMIN',
+    EINVAL: 'a TAP takes an MTU from 68 to 65521',
+    ENODEV: NO_INTERFACE,
+  },
+  SIOCSIFHWADDR: {
+    ENODEV: NO_INTERFACE,
+    EPERM: 'needs CAP_NET_ADMIN',
+    EADDRNOTAVAIL: 'the address is a group address or all zeroes',
+    EBUSY: 'the interface must be down to change its address',
+  },
+  SIOCGIFINDEX: { ENODEV: NO_INTERFACE },
+  RTM_NEWADDR: {
+    EPERM: 'needs CAP_NET_ADMIN',
+    EEXIST: 'the interface has this address already',
+    EACCES: 'IPv6 is disabled on this interface: see the sysctl net.ipv6.conf.NAME.disable_ipv6',
+  },
+  'fcntl(F_DUPFD_CLOEXEC)': {
+    EBADF: 'the number is not that of an open descriptor of this process',
+    EMFILE: 'the process has too many open files: raise `ulimit -n`, or close ports',
+  },
+  'sendmmsg(AF_PACKET)': {
+    ENETDOWN: 'the link is down: `ip link set NAME up`',
+    EMSGSIZE: 'the frame is longer than the MTU of the interface',
+    EINVAL: 'the frame is shorter than a header, or its virtio-net header says what cannot be',
+    ENXIO: 'the interface is gone',
+  },
+  'recvmmsg(AF_PACKET)': { ENETDOWN: 'the link went down, or the interface is gone' },
+  'socket(AF_PACKET)': { EPERM: 'raw sockets need CAP_NET_RAW: run as root' },
+  tap: {
+    ENODEV: 'the interface was deleted or moved to another network namespace: close the port',
+  },
+  send: {
+    ENETDOWN: 'the link is down and the kernel would drop the frame: `ip link set NAME up`',
+  },
+  KVM_IOEVENTFD: {
+    EEXIST: 'another ioeventfd has this address and data',
+    ENOSPC: 'the VM has no room for another ioeventfd',
+    ENOENT: 'no ioeventfd has this address, length and data',
+    EINVAL:
+      'the length is 0 (any, without datamatch), 1, 2, 4 or 8, inside the address space, and the descriptor is an eventfd',
+    EBADF: 'the eventfd is not open',
+  },
+  KVM_IRQFD: {
+    EBUSY: 'the eventfd is an irqfd already',
+    EINVAL:
+      'the descriptor is not an eventfd, or the VM has no in-kernel interrupt controller to lower the line of a resampled irqfd',
+    EAGAIN: 'the VM has no in-kernel interrupt controller: create it before the irqfd',
+    EBADF: 'the eventfd is not open',
+  },
+};
