@@ -1,21 +1,17 @@
 /** NetPort: a fast layer-2 port on a TAP for a program without a guest. */
 import { EventEmitter } from 'node:events';
 import { closedError, StateError, typeError } from '../errors.js';
-import { LinkMonitor } from '../host/link-monitor.js';
+import type { LinkMonitor } from '../host/link-monitor.js';
 import { NetInterface } from '../host/net-interface.js';
-import { Tap } from '../host/tap.js';
+import type { Tap } from '../host/tap.js';
 import { logPort } from '../log.js';
-import { negotiate } from '../net/features.js';
-import { headerLengthOf } from '../net/header.js';
 import { systemError } from '../syscall.js';
-import { VHOST_NET_F_VIRTIO_NET_HDR } from '../uapi/vhost.js';
-import { hasBit } from '../uapi/virtio-net.js';
 import type { VhostBackend } from '../vhost/backend.js';
-import { KernelBackend } from '../vhost/kernel-backend.js';
-import { noCounters, type PortCounters } from './counters.js';
+import { type PortParts, withParts } from './bring-up.js';
+import type { PortCounters } from './counters.js';
 import type { Frame, Sendable } from './frame.js';
-import { checkPortOptions, type NetPortOptions, requiredFeatures } from './port-options.js';
-import { QueuePair } from './queue-pair.js';
+import { checkPortOptions, type NetPortOptions } from './port-options.js';
+import type { QueuePair } from './queue-pair.js';
 import { ReceiveLoop } from './receive-loop.js';
 import { SendQueue } from './send-queue.js';
 import { checkFrame } from './transmitter.js';
@@ -57,14 +53,7 @@ export class NetPort extends EventEmitter<NetPortEvents> {
   #failure: Error | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(parts: {
-    tap: Tap;
-    features: bigint;
-    backend: VhostBackend;
-    pair: QueuePair;
-    counters: PortCounters;
-    monitor: LinkMonitor;
-  }) {
+  private constructor(parts: PortParts) {
     super();
     this.tap = parts.tap;
     this.features = parts.features;
@@ -96,35 +85,12 @@ export class NetPort extends EventEmitter<NetPortEvents> {
    */
   static async open(options: NetPortOptions): Promise<NetPort> {
     const checked = checkPortOptions(options);
-    const supplied = hasBit(checked.features, VHOST_NET_F_VIRTIO_NET_HDR);
-    const { exclusive } = checked;
-    const undo: (() => unknown)[] = [];
-    try {
-      const tap = Tap.open(checked.tap, { vnetHeader: !supplied, exclusive });
-      undo.unshift(() => tap.closeAsync());
-      const backend = KernelBackend.open([tap]);
-      undo.unshift(() => backend.close());
-      const required = requiredFeatures(checked.features);
-      const features = negotiate(backend.features, checked.features, required);
-      if (!supplied) tap.setVnetHeaderSize(headerLengthOf(features));
-      const counters = noCounters();
-      const { queueSize, bufferSize } = checked;
-      const pair = new QueuePair({ queueSize, bufferSize, features, counters });
-      // Behind the backend in this list: it must let go of the memory first.
-      undo.splice(1, 0, () => pair.close());
-      const monitor = LinkMonitor.open();
-      undo.unshift(() => monitor.close());
-      await backend.start({ memory: pair.memory, features, pairs: [pair.config] });
-      // Who may use a TAP that somebody prepared need not have the right to bring it up.
-      if (checked.up && !tap.interface.up) tap.interface.setUp();
-      const port = new NetPort({ tap, features, backend, pair, counters, monitor });
+    return withParts(checked, (parts) => {
+      const port = new NetPort(parts);
       port.#receiving.post();
-      logPort('open %s, features 0x%s', tap.interface.name, features.toString(16));
+      logPort('open %s, features 0x%s', port.tap.interface.name, port.features.toString(16));
       return port;
-    } catch (error) {
-      for (const step of undo) await step();
-      throw error;
-    }
+    });
   }
 
   /** What the port counted so far; a copy. */

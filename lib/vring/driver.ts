@@ -11,14 +11,12 @@ import type { GuestMemory } from '../host/guest-memory.js';
 import { logVring } from '../log.js';
 import {
   VRING_AVAIL_F_NO_INTERRUPT,
-  VRING_DESC_F_INDIRECT,
-  VRING_DESC_F_NEXT,
   VRING_DESC_F_WRITE,
-  VRING_DESC_SIZE,
   VRING_USED_F_NO_NOTIFY,
 } from '../uapi/virtio-ring.js';
+import { DescriptorTable, type IndirectTables } from './descriptor-table.js';
 import type { VringAddresses } from './layout.js';
-import { DESC_WORDS, SEGMENT_WORDS, viewVring, writeSegment, writeTable } from './views.js';
+import { SEGMENT_WORDS, viewVring } from './views.js';
 
 export { SEGMENT_WORDS };
 
@@ -32,7 +30,7 @@ export interface VringDriverOptions {
    * Room for indirect tables, where VIRTIO_RING_F_INDIRECT_DESC was negotiated: `size` tables of
    * `length` descriptors from `address`. Chains of 2 to `length` buffers then take one descriptor.
    */
-  indirect?: { address: bigint; length: number };
+  indirect?: IndirectTables;
 }
 
 const MASK = 0xffff;
@@ -43,7 +41,7 @@ export class VringDriver {
   /** Bytes that the device wrote into the chain that {@link VringDriver.pop} returned last. */
   usedLength = 0;
 
-  readonly #desc: Uint32Array;
+  readonly #descriptors: DescriptorTable;
   readonly #avail: Uint16Array;
   readonly #used16: Uint16Array;
   readonly #used32: Uint32Array;
@@ -51,19 +49,6 @@ export class VringDriver {
   /** Where `avail_event` is in #used16, and `used_event` in #avail. */
   readonly #availEvent: number;
   readonly #usedEvent: number;
-  readonly #tables: Uint32Array | undefined;
-  readonly #tableLow: number;
-  readonly #tableHigh: number;
-  readonly #tableLength: number;
-
-  // Our own record of every chain, by its head: the ring's memory is the device's to write.
-  readonly #next: Uint16Array;
-  readonly #tail: Uint16Array;
-  /** Descriptors of the ring that a chain takes; 0 when the head is not in flight. */
-  readonly #taken: Uint16Array;
-  readonly #writable: Uint32Array;
-  #freeHead = 0;
-  #free = 0;
   /** Next position in the avail ring, and how far the device was told. */
   #availNext = 0;
   #availShown = 0;
@@ -78,38 +63,21 @@ export class VringDriver {
     const views = viewVring(memory, size, addresses);
     this.size = size;
     this.addresses = addresses;
-    this.#desc = views.desc;
+    this.#descriptors = new DescriptorTable(memory, views.desc, options.indirect);
     this.#avail = views.avail;
     this.#used16 = views.used16;
     this.#used32 = views.used32;
     this.#eventIdx = options.eventIdx ?? false;
     this.#availEvent = 2 + 4 * size;
     this.#usedEvent = 2 + size;
-    const table = options.indirect?.address ?? 0n;
-    this.#tableLow = Number(table & 0xffff_ffffn);
-    this.#tableHigh = Number(table >> 32n);
-    this.#tableLength = options.indirect?.length ?? 0;
-    if (options.indirect) {
-      const bytes = size * this.#tableLength * VRING_DESC_SIZE;
-      const tables = memory.translate(table, bytes);
-      this.#tables = new Uint32Array(tables.region.buffer, tables.offset, bytes / 4);
-    }
-    this.#next = new Uint16Array(size);
-    this.#tail = new Uint16Array(size);
-    this.#taken = new Uint16Array(size);
-    this.#writable = new Uint32Array(size);
     this.reset();
   }
 
   /** Forgets every chain and clears the ring's memory: for a device that was reset. */
   reset(): void {
-    this.#desc.fill(0);
+    this.#descriptors.reset();
     this.#avail.fill(0);
     this.#used16.fill(0);
-    for (let i = 0; i < this.size; i++) this.#next[i] = i + 1;
-    this.#taken.fill(0);
-    this.#freeHead = 0;
-    this.#free = this.size;
     this.#availNext = this.#availShown = this.#usedNext = this.#usedSeen = 0;
     this.#chains = 0;
     this.#broken = undefined;
@@ -117,7 +85,7 @@ export class VringDriver {
 
   /** Descriptors that a new chain can take. */
   get free(): number {
-    return this.#free;
+    return this.#descriptors.free;
   }
 
   /** Chains that the device has not given back. */
@@ -135,12 +103,14 @@ export class VringDriver {
    * The address is guest-physical, in two words.
    */
   addReadable(low: number, high: number, length: number): number {
-    return this.#addOne(low, high, length, 0, 0);
+    if (this.#broken) throw this.#broken;
+    return this.#offer(this.#descriptors.takeOne(low, high, length, 0));
   }
 
   /** As {@link VringDriver.addReadable}, for a buffer that the device writes. */
   addWritable(low: number, high: number, length: number): number {
-    return this.#addOne(low, high, length, VRING_DESC_F_WRITE, length);
+    if (this.#broken) throw this.#broken;
+    return this.#offer(this.#descriptors.takeOne(low, high, length, VRING_DESC_F_WRITE));
   }
 
   /**
@@ -150,69 +120,24 @@ export class VringDriver {
    * empty ring.
    */
   add(segments: Uint32Array, readable: number, writable: number): number {
-    const count = readable + writable;
-    if (count > 1 && count <= this.#tableLength)
-      return this.#addIndirect(segments, readable, count);
     if (this.#broken) throw this.#broken;
+    const count = readable + writable;
+    if (this.#descriptors.isIndirect(count)) {
+      return this.#offer(this.#descriptors.takeIndirect(segments, readable, count));
+    }
     if (count < 1 || count > this.size) {
       throw rangeError(`a chain has 1 to ${this.size} buffers here, not ${count}`);
     }
-    if (count > this.#free) return -1;
-    const desc = this.#desc;
-    const next = this.#next;
-    const head = this.#freeHead;
-    let at = head;
-    let tail = head;
-    let room = 0;
-    for (let i = 0; i < count; i++) {
-      let flags = i + 1 < count ? VRING_DESC_F_NEXT : 0;
-      if (i >= readable) {
-        flags |= VRING_DESC_F_WRITE;
-        room += segments[i * SEGMENT_WORDS + 2] as number;
-      }
-      tail = at;
-      at = next[tail] as number;
-      writeSegment(desc, tail, segments, i, flags, at);
-    }
-    this.#freeHead = at;
-    this.#offer(head, tail, count, room);
-    return head;
+    return this.#offer(this.#descriptors.takeChain(segments, readable, count));
   }
 
-  #addOne(low: number, high: number, length: number, flags: number, room: number): number {
-    if (this.#broken) throw this.#broken;
-    if (this.#free === 0) return -1;
-    const head = this.#freeHead;
-    const desc = this.#desc;
-    const word = head * DESC_WORDS;
-    desc[word] = low;
-    desc[word + 1] = high;
-    desc[word + 2] = length;
-    desc[word + 3] = flags;
-    this.#freeHead = this.#next[head] as number;
-    this.#offer(head, head, 1, room);
-    return head;
-  }
-
-  #addIndirect(segments: Uint32Array, readable: number, count: number): number {
-    const at = this.#freeHead * this.#tableLength;
-    const low = this.#tableLow + at * VRING_DESC_SIZE;
-    const high = this.#tableHigh + (low > 0xffff_ffff ? 1 : 0);
-    const head = this.#addOne(low, high, count * VRING_DESC_SIZE, VRING_DESC_F_INDIRECT, 0);
+  /** Puts a chain that was taken on the avail ring. */
+  #offer(head: number): number {
     if (head < 0) return -1;
-    const tables = this.#tables as Uint32Array;
-    this.#writable[head] = writeTable(tables, at, segments, readable, count);
-    return head;
-  }
-
-  #offer(head: number, tail: number, count: number, room: number): void {
-    this.#tail[head] = tail;
-    this.#taken[head] = count;
-    this.#writable[head] = room;
-    this.#free -= count;
-    this.#chains++;
     this.#avail[2 + (this.#availNext & (this.size - 1))] = head;
     this.#availNext = (this.#availNext + 1) & MASK;
+    this.#chains++;
+    return head;
   }
 
   /**
@@ -253,16 +178,9 @@ export class VringDriver {
     const at = 1 + 2 * (position & (this.size - 1));
     const head = this.#used32[at] as number;
     const length = this.#used32[at + 1] as number;
-    if (head >= this.size) throw this.#break(`it gave back chain ${head} of ${this.size}`);
-    const taken = this.#taken[head] as number;
-    if (taken === 0) throw this.#break(`it gave back chain ${head}, which is not in flight`);
-    if (length > (this.#writable[head] as number)) {
-      throw this.#break(`it wrote ${length} bytes to ${this.#writable[head]} in chain ${head}`);
-    }
-    this.#taken[head] = 0;
-    this.#next[this.#tail[head] as number] = this.#freeHead;
-    this.#freeHead = head;
-    this.#free += taken;
+    const objection = this.#descriptors.objection(head, length);
+    if (objection !== undefined) throw this.#break(objection);
+    this.#descriptors.release(head);
     this.#chains--;
     this.#usedNext = (position + 1) & MASK;
     this.usedLength = length;

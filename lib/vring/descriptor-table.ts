@@ -1,0 +1,145 @@
+/**
+ * The driver's descriptors: which are free, which chain each head stands for, and writing them in place.
+ *
+ * The record of every chain is our own and not in the ring's memory, which is the device's to write.
+ */
+import type { GuestMemory } from '../host/guest-memory.js';
+import {
+  VRING_DESC_F_INDIRECT,
+  VRING_DESC_F_NEXT,
+  VRING_DESC_F_WRITE,
+  VRING_DESC_SIZE,
+} from '../uapi/virtio-ring.js';
+import { DESC_WORDS, SEGMENT_WORDS, writeSegment, writeTable } from './views.js';
+
+/** Room for indirect tables: one of `length` descriptors for each head, from `address` on. */
+export interface IndirectTables {
+  address: bigint;
+  length: number;
+}
+
+export class DescriptorTable {
+  readonly size: number;
+  /** Descriptors that no chain takes. */
+  free = 0;
+
+  readonly #desc: Uint32Array;
+  readonly #tables: Uint32Array | undefined;
+  readonly #tableLow: number;
+  readonly #tableHigh: number;
+  readonly #tableLength: number;
+  readonly #next: Uint16Array;
+  readonly #tail: Uint16Array;
+  /** Descriptors of the ring that a chain takes; 0 when the head is not in flight. */
+  readonly #taken: Uint16Array;
+  readonly #writable: Uint32Array;
+  #freeHead = 0;
+
+  /** Throws `ERR_OUT_OF_RANGE` where the tables are not in guest memory. */
+  constructor(memory: GuestMemory, desc: Uint32Array, indirect: IndirectTables | undefined) {
+    const size = desc.length / DESC_WORDS;
+    this.size = size;
+    this.#desc = desc;
+    const address = indirect?.address ?? 0n;
+    this.#tableLow = Number(address & 0xffff_ffffn);
+    this.#tableHigh = Number(address >> 32n);
+    this.#tableLength = indirect?.length ?? 0;
+    if (indirect) {
+      const bytes = size * indirect.length * VRING_DESC_SIZE;
+      const tables = memory.translate(address, bytes);
+      this.#tables = new Uint32Array(tables.region.buffer, tables.offset, bytes / 4);
+    }
+    this.#next = new Uint16Array(size);
+    this.#tail = new Uint16Array(size);
+    this.#taken = new Uint16Array(size);
+    this.#writable = new Uint32Array(size);
+    this.reset();
+  }
+
+  reset(): void {
+    this.#desc.fill(0);
+    for (let i = 0; i < this.size; i++) this.#next[i] = i + 1;
+    this.#taken.fill(0);
+    this.#freeHead = 0;
+    this.free = this.size;
+  }
+
+  /** Whether a chain of `count` buffers takes one descriptor, by an indirect table. */
+  isIndirect(count: number): boolean {
+    return count > 1 && count <= this.#tableLength;
+  }
+
+  /** Takes a descriptor for one buffer. Returns its head, or -1 when none is free. */
+  takeOne(low: number, high: number, length: number, flags: number): number {
+    if (this.free === 0) return -1;
+    const head = this.#freeHead;
+    const desc = this.#desc;
+    const word = head * DESC_WORDS;
+    desc[word] = low;
+    desc[word + 1] = high;
+    desc[word + 2] = length;
+    desc[word + 3] = flags;
+    this.#freeHead = this.#next[head] as number;
+    this.#record(head, head, 1, flags === VRING_DESC_F_WRITE ? length : 0);
+    return head;
+  }
+
+  /** Takes a descriptor for an indirect table of `count` segments. Returns as {@link takeOne}. */
+  takeIndirect(segments: Uint32Array, readable: number, count: number): number {
+    const at = this.#freeHead * this.#tableLength;
+    const low = this.#tableLow + at * VRING_DESC_SIZE;
+    const high = this.#tableHigh + (low > 0xffff_ffff ? 1 : 0);
+    const head = this.takeOne(low, high, count * VRING_DESC_SIZE, VRING_DESC_F_INDIRECT);
+    if (head < 0) return -1;
+    const tables = this.#tables as Uint32Array;
+    this.#writable[head] = writeTable(tables, at, segments, readable, count);
+    return head;
+  }
+
+  /** Takes a descriptor for each of `count` segments. Returns as {@link takeOne}. */
+  takeChain(segments: Uint32Array, readable: number, count: number): number {
+    if (count > this.free) return -1;
+    const head = this.#freeHead;
+    let at = head;
+    let tail = head;
+    let room = 0;
+    for (let i = 0; i < count; i++) {
+      let flags = i + 1 < count ? VRING_DESC_F_NEXT : 0;
+      if (i >= readable) {
+        flags |= VRING_DESC_F_WRITE;
+        room += segments[i * SEGMENT_WORDS + 2] as number;
+      }
+      tail = at;
+      at = this.#next[tail] as number;
+      writeSegment(this.#desc, tail, segments, i, flags, at);
+    }
+    this.#freeHead = at;
+    this.#record(head, tail, count, room);
+    return head;
+  }
+
+  /** Why the device cannot have given back `length` bytes in chain `head`, or undefined. */
+  objection(head: number, length: number): string | undefined {
+    if (head >= this.size) return `it gave back chain ${head} of ${this.size}`;
+    if (this.#taken[head] === 0) return `it gave back chain ${head}, which is not in flight`;
+    if (length > (this.#writable[head] as number)) {
+      return `it wrote ${length} bytes to ${this.#writable[head]} in chain ${head}`;
+    }
+    return undefined;
+  }
+
+  /** Frees a chain to which {@link objection} has none. */
+  release(head: number): void {
+    this.free += this.#taken[head] as number;
+    this.#taken[head] = 0;
+    this.#next[this.#tail[head] as number] = this.#freeHead;
+    this.#freeHead = head;
+  }
+
+  #record(head: number, tail: number, count: number, room: number): void {
+    this.#tail[head] = tail;
+    this.#taken[head] = count;
+    this.#writable[head] = room;
+    this.free -= count;
+  }
+}
