@@ -1,6 +1,7 @@
 /** What a port is made of, and making it: all of it, or nothing. */
 import { LinkMonitor } from '../host/link-monitor.js';
 import { Tap } from '../host/tap.js';
+import { logPort } from '../log.js';
 import { negotiate } from '../net/features.js';
 import { headerLengthOf } from '../net/header.js';
 import { VHOST_NET_F_VIRTIO_NET_HDR } from '../uapi/vhost.js';
@@ -8,6 +9,7 @@ import { hasBit } from '../uapi/virtio-net.js';
 import type { VhostBackend } from '../vhost/backend.js';
 import { KernelBackend } from '../vhost/kernel-backend.js';
 import { noCounters, type PortCounters } from './counters.js';
+import { giveBack } from './give-back.js';
 import { type CheckedPortOptions, requiredFeatures } from './port-options.js';
 import { QueuePair } from './queue-pair.js';
 
@@ -52,7 +54,8 @@ export async function withParts<T>(
     if (options.up && !tap.interface.up) tap.interface.setUp();
     return make({ tap, features, backend, pair, counters, monitor });
   } catch (error) {
-    for (const step of undo) await step();
+    // What was wrong first is the news.
+    await giveBack(undo).catch((another) => logPort('undoing: %o', another));
     throw error;
   }
 }

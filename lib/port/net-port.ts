@@ -1,8 +1,6 @@
 /** NetPort: a fast layer-2 port on a TAP for a program without a guest. */
 import { EventEmitter } from 'node:events';
 import { closedError, StateError, typeError } from '../errors.js';
-import type { LinkMonitor } from '../host/link-monitor.js';
-import { NetInterface } from '../host/net-interface.js';
 import type { Tap } from '../host/tap.js';
 import { logPort } from '../log.js';
 import { systemError } from '../syscall.js';
@@ -10,6 +8,8 @@ import type { VhostBackend } from '../vhost/backend.js';
 import { type PortParts, withParts } from './bring-up.js';
 import type { PortCounters } from './counters.js';
 import type { Frame, Sendable } from './frame.js';
+import { giveBack } from './give-back.js';
+import { LinkState } from './link-state.js';
 import { checkPortOptions, type NetPortOptions } from './port-options.js';
 import type { QueuePair } from './queue-pair.js';
 import { ReceiveLoop } from './receive-loop.js';
@@ -45,11 +45,9 @@ export class NetPort extends EventEmitter<NetPortEvents> {
   readonly #backend: VhostBackend;
   readonly #pair: QueuePair;
   readonly #counters: PortCounters;
-  readonly #monitor: LinkMonitor;
+  readonly #link: LinkState;
   readonly #receiving: ReceiveLoop;
   readonly #sending: SendQueue;
-  readonly #interfaceIndex: number;
-  #linkUp: boolean;
   #failure: Error | undefined;
   #closing: Promise<void> | undefined;
 
@@ -60,9 +58,6 @@ export class NetPort extends EventEmitter<NetPortEvents> {
     this.#backend = parts.backend;
     this.#pair = parts.pair;
     this.#counters = parts.counters;
-    this.#monitor = parts.monitor;
-    this.#interfaceIndex = parts.tap.interface.index;
-    this.#linkUp = parts.tap.interface.up;
     const { receive, transmit } = this.#pair.config;
     const fail = (error: Error) => this.#fail(error);
     this.#receiving = new ReceiveLoop(this.#pair.receiver, receive.call, this.#counters, fail);
@@ -71,12 +66,13 @@ export class NetPort extends EventEmitter<NetPortEvents> {
       ring.err?.onSignal(() => fail(ringGivenUp(name)));
       ring.err?.unref();
     }
-    this.#monitor.onChange(
-      (change) => {
-        if (change.index === this.#interfaceIndex) this.#linkChanged(change.up, change.deleted);
+    this.#link = new LinkState(this.tap, parts.monitor, {
+      changed: (up) => {
+        logPort('link %s', up ? 'up' : 'down');
+        this.emit('link', up);
       },
-      () => this.#lookAtLink(),
-    );
+      gone: () => fail(systemError(ENODEV, 'tap', this.tap.interface.name)),
+    });
   }
 
   /**
@@ -100,7 +96,7 @@ export class NetPort extends EventEmitter<NetPortEvents> {
 
   /** Whether the interface is up, as the kernel last said. */
   get linkUp(): boolean {
-    return this.#linkUp;
+    return this.#link.up;
   }
 
   get closed(): boolean {
@@ -195,12 +191,14 @@ export class NetPort extends EventEmitter<NetPortEvents> {
     // First of all: a loop that answers must not get frames that it cannot answer any more.
     this.#receiving.end(this.#failure);
     this.#sending.end(closedError('the port'));
-    if (!this.#failure && this.#linkUp) await this.#sending.flushFor(FLUSH_LIMIT);
-    this.#monitor.close();
-    this.#pair.silence();
-    await this.#backend.close();
-    this.#pair.close();
-    await this.tap.closeAsync();
+    if (!this.#failure && this.#link.up) await this.#sending.flushFor(FLUSH_LIMIT);
+    await giveBack([
+      () => this.#link.close(),
+      () => this.#pair.silence(),
+      () => this.#backend.close(),
+      () => this.#pair.close(),
+      () => this.tap.closeAsync(),
+    ]);
     logPort('closed %s', this.tap.interface.name);
     this.emit('close');
   }
@@ -215,33 +213,6 @@ export class NetPort extends EventEmitter<NetPortEvents> {
     if (this.listenerCount('error') > 0) this.emit('error', error);
   }
 
-  #linkChanged(up: boolean, deleted: boolean): void {
-    if (deleted) {
-      this.#linkUp = false;
-      this.#fail(systemError(ENODEV, 'tap', this.tap.interface.name));
-    } else if (up !== this.#linkUp) {
-      this.#linkUp = up;
-      logPort('link %s', up ? 'up' : 'down');
-      this.emit('link', up);
-    }
-  }
-
-  /** After lost messages: how things are now. */
-  #lookAtLink(): void {
-    const up = this.#currentLink();
-    this.#linkChanged(up ?? false, up === undefined);
-  }
-
-  /** Whether the link is up, or undefined when the interface is gone, whatever it is called now. */
-  #currentLink(): boolean | undefined {
-    try {
-      const now = new NetInterface(this.tap.name);
-      return now.index === this.#interfaceIndex ? now.up : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
   #checkUsable(): void {
     if (this.#closing) throw closedError('the port');
     if (this.#failure) throw this.#failure;
@@ -254,9 +225,7 @@ export class NetPort extends EventEmitter<NetPortEvents> {
     } else {
       checkFrame(frames as Sendable);
     }
-    // The news that the link came up may still be on its way.
-    if (!this.#linkUp && !this.#currentLink())
-      throw systemError(ENETDOWN, 'send', this.tap.interface.name);
+    if (!this.#link.isUpNow()) throw systemError(ENETDOWN, 'send', this.tap.interface.name);
   }
 }
 
