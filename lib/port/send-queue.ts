@@ -39,7 +39,13 @@ export class SendQueue {
   trySend(frames: Sendable | readonly Sendable[]): number {
     // Whoever waits comes first.
     if (this.#senders.length > 0) return 0;
-    return this.#guarded(() => this.#push(frames));
+    try {
+      return this.#push(frames);
+    } catch (error) {
+      // A ring that breaks fails the port, whoever noticed.
+      this.#fail(error as Error);
+      throw error;
+    }
   }
 
   send(frames: Sendable | readonly Sendable[]): Promise<void> {
@@ -120,16 +126,6 @@ export class SendQueue {
   #push(frames: Sendable | readonly Sendable[]): number {
     if (isMany(frames)) return this.#transmitter.push(frames, 0);
     return this.#transmitter.pushSingle(frames) ? 1 : 0;
-  }
-
-  /** A ring that breaks fails the port, whoever noticed. */
-  #guarded(push: () => number): number {
-    try {
-      return push();
-    } catch (error) {
-      this.#fail(error as Error);
-      throw error;
-    }
   }
 }
 
