@@ -116,8 +116,7 @@ export const HOST_HINTS: Readonly<Record<string, Hints>> = {
   KVM_IRQFD: {
     EBUSY: 'the eventfd is an irqfd already',
     EINVAL:
-      'the descriptor is not an eventfd, or the VM has no in-kernel interrupt controller to lower the line of a resampled irqfd',
-    EAGAIN: 'the VM has no in-kernel interrupt controller: create it before the irqfd',
+      'the VM has no in-kernel interrupt controller (create it first), or the descriptor is not an eventfd',
     EBADF: 'the eventfd is not open',
   },
 };
