@@ -7,7 +7,6 @@ import {
   newTap,
   ownedDevice,
   plainFile,
-  RING_SIZE,
   readyDevice,
   ringAddresses,
   runningDevice,
@@ -175,7 +174,6 @@ describe('VHOST_NET_SET_BACKEND', () => {
     vhost.setMemTable(memory);
     vhost.setVringAddr(0, ringAddresses(memory, 0));
     await vhost.setBackend(0, tap);
-    expect(RING_SIZE).toBeGreaterThan(1);
   });
 
   test('works for a TAP through a duplicate that somebody else opened', async () => {
