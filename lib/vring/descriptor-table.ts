@@ -4,13 +4,8 @@
  * The record of every chain is our own and not in the ring's memory, which is the device's to write.
  */
 import type { GuestMemory } from '../host/guest-memory.js';
-import {
-  VRING_DESC_F_INDIRECT,
-  VRING_DESC_F_NEXT,
-  VRING_DESC_F_WRITE,
-  VRING_DESC_SIZE,
-} from '../uapi/virtio-ring.js';
-import { DESC_WORDS, SEGMENT_WORDS, writeSegment, writeTable } from './views.js';
+import { VRING_DESC_F_INDIRECT, VRING_DESC_F_WRITE, VRING_DESC_SIZE } from '../uapi/virtio-ring.js';
+import { DESC_WORDS, SEGMENT_WORDS, segmentFlags, writeSegment, writeTable } from './views.js';
 
 /** Room for indirect tables: one of `length` descriptors for each head, from `address` on. */
 export interface IndirectTables {
@@ -104,14 +99,10 @@ export class DescriptorTable {
     let tail = head;
     let room = 0;
     for (let i = 0; i < count; i++) {
-      let flags = i + 1 < count ? VRING_DESC_F_NEXT : 0;
-      if (i >= readable) {
-        flags |= VRING_DESC_F_WRITE;
-        room += segments[i * SEGMENT_WORDS + 2] as number;
-      }
+      if (i >= readable) room += segments[i * SEGMENT_WORDS + 2] as number;
       tail = at;
       at = this.#next[tail] as number;
-      writeSegment(this.#desc, tail, segments, i, flags, at);
+      writeSegment(this.#desc, tail, segments, i, segmentFlags(i, readable, count), at);
     }
     this.#freeHead = at;
     this.#record(head, tail, count, room);

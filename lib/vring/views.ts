@@ -74,12 +74,14 @@ export function writeTable(
 ): number {
   let room = 0;
   for (let i = 0; i < count; i++) {
-    let flags = i + 1 < count ? VRING_DESC_F_NEXT : 0;
-    if (i >= readable) {
-      flags |= VRING_DESC_F_WRITE;
-      room += segments[i * SEGMENT_WORDS + 2] as number;
-    }
-    writeSegment(tables, at + i, segments, i, flags, i + 1);
+    if (i >= readable) room += segments[i * SEGMENT_WORDS + 2] as number;
+    writeSegment(tables, at + i, segments, i, segmentFlags(i, readable, count), i + 1);
   }
   return room;
+}
+
+/** The flags of segment `i` of a chain of `count`, of which the device reads the first `readable`. */
+export function segmentFlags(i: number, readable: number, count: number): number {
+  const next = i + 1 < count ? VRING_DESC_F_NEXT : 0;
+  return i < readable ? next : next | VRING_DESC_F_WRITE;
 }
