@@ -11,6 +11,7 @@ export class LinkState {
   readonly #changed: (up: boolean) => void;
   readonly #gone: () => void;
   #up: boolean;
+  #isGone = false;
 
   /** `changed` is called when the link goes up or down, `gone` when the interface is no more. */
   constructor(
@@ -44,16 +45,20 @@ export class LinkState {
     this.#monitor.close();
   }
 
-  #hear({ index, up, deleted }: LinkChange): void {
-    if (index === this.#index) this.#set(deleted ? undefined : up);
+  /** What a message says may be old by now: those that were lost are the newest. */
+  #hear({ index, deleted }: LinkChange): void {
+    if (index !== this.#index) return;
+    if (deleted) this.#set(undefined);
+    else this.#look();
   }
 
-  /** After lost messages. */
   #look(): void {
     this.#set(this.#current());
   }
 
   #set(up: boolean | undefined): void {
+    if (this.#isGone) return;
+    this.#isGone = up === undefined;
     const before = this.#up;
     this.#up = up ?? false;
     if (up === undefined) this.#gone();
