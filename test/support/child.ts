@@ -1,0 +1,45 @@
+/** A Node process of its own that uses the built library, for what ends or limits a process. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+/** The built library's entry, as child processes and worker threads import it. */
+export const BUILT = new URL('../../dist/lib/index.js', import.meta.url).href;
+
+export interface ChildOptions {
+  /** Before the script. */
+  nodeArgs?: string[];
+  /** A command that runs node, as `['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh']`. */
+  wrapper?: string[];
+  uid?: number;
+  args?: string[];
+}
+
+export interface ChildResult {
+  /** The exit code, or the signal's name. */
+  code: number | string;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the body of a module that has the library as `vhost`. Never rejects for what the child does. */
+export function runChild(body: string, options: ChildOptions = {}): Promise<ChildResult> {
+  const source = `import * as vhost from '${BUILT}';\n${body}`;
+  const node = [process.execPath, ...(options.nodeArgs ?? []), '--input-type=module', '-e', source];
+  const [file = '', ...args] = [...(options.wrapper ?? []), ...node, ...(options.args ?? [])];
+  const { uid } = options;
+  return new Promise((resolve) => {
+    execFile(
+      file,
+      args,
+      {
+        timeout: 60_000,
+        killSignal: 'SIGKILL',
+        cwd: fileURLToPath(new URL('../..', import.meta.url)),
+        ...(uid === undefined ? {} : { uid, gid: uid }),
+      },
+      (error, stdout, stderr) => {
+        resolve({ code: error ? (error.signal ?? error.code ?? -1) : 0, stdout, stderr });
+      },
+    );
+  });
+}
