@@ -1,5 +1,6 @@
 /** The event loop's end of an eventfd: each trap of libuv and Node-API that native/poller.cc names. */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { EventFd } from '../../lib/host/event-fd.js';
 import { native } from '../../lib/native.js';
@@ -170,9 +171,9 @@ describe('offSignal() and close()', () => {
   });
 
   test('no descriptor is left of a thousand subscriptions', async () => {
-    const before = EventFd.create();
-    const { fd } = before;
-    before.close();
+    const open = () => readdirSync('/proc/self/fd').length;
+    await aWhile();
+    const before = open();
     for (let i = 0; i < 1000; i++) {
       const event = EventFd.create();
       event.onSignal(() => {});
@@ -180,7 +181,7 @@ describe('offSignal() and close()', () => {
       if (i % 100 === 0) await aWhile();
     }
     await aWhile();
-    const after = eventFd();
-    expect(after.fd).toBe(fd);
+    // A descriptor or two may be of somebody else in this process.
+    expect(Math.abs(open() - before)).toBeLessThan(10);
   });
 });
