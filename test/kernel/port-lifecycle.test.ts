@@ -15,6 +15,19 @@ const FRAME = makeFrame(60, 0);
 /** It takes the device longer to send it than us to queue it. */
 const LONG = makeFrame(65_000, 0);
 
+/** A TAP that nobody has open, until the test is over. */
+async function persistentTap(): Promise<string> {
+  const name = tapName();
+  const persist = async (on: boolean) => {
+    const tap = Tap.open(name);
+    tap.setPersist(on);
+    await tap.closeAsync();
+  };
+  await persist(true);
+  cleanup(() => persist(false));
+  return name;
+}
+
 describe('opening by name', () => {
   test('creates the TAP, up, and closing removes it', async () => {
     const name = tapName();
@@ -37,15 +50,7 @@ describe('opening by name', () => {
   });
 
   test('joins a persistent TAP, which stays as it was', async () => {
-    const name = tapName();
-    const maker = Tap.open(name);
-    maker.setPersist(true);
-    maker.close();
-    cleanup(async () => {
-      const last = Tap.open(name);
-      last.setPersist(false);
-      await last.closeAsync();
-    });
+    const name = await persistentTap();
     for (let round = 0; round < 2; round++) {
       const port = await NetPort.open({ tap: name });
       expect(port.tap.created).toBe(false);
@@ -143,11 +148,12 @@ describe('closing gives everything back', () => {
     }));
 
   test('after the device has sent what it was given', async () => {
-    const { port, wire } = await openPortAndWire();
+    // A TAP that persists, so that what came can be read after the port is gone.
+    const name = await persistentTap();
+    const { port, wire } = await openPortAndWire({ tap: name });
     await port.send(Array.from({ length: 200 }, (_, i) => makeFrame(60, i)));
-    const reading = wire.expect(200, () => 60);
     await port.close();
-    await reading;
+    await wire.expect(200, () => 60);
   });
 
   test('twenty times over', async () => {

@@ -12,13 +12,8 @@ describe('a burst larger than the ring', () => {
   test.each([2, 64])('goes out in whole through a ring of %d', async (queueSize) => {
     const { port, wire } = await openPortAndWire({ queueSize });
     const frames = Array.from({ length: 1000 }, (_, i) => makeFrame(60 + (i % 1000), i));
-    let sent = false;
-    const sending = port.send(frames).then(() => {
-      sent = true;
-    });
+    const sending = port.send(frames);
     expect(port.inFlight).toBeLessThanOrEqual(queueSize);
-    await Promise.resolve();
-    expect(sent).toBe(false);
     await Promise.all([sending, wire.expect(1000, (n) => 60 + (n % 1000))]);
     expect(port.counters).toMatchObject({ txFrames: 1000, txBytes: 1000 * 60 + (999 * 1000) / 2 });
     await port.flush();
