@@ -131,7 +131,7 @@ test('txonly sends exactly --count frames of --txpkts bytes, with good checksums
   expect(detached.counters).toMatchObject({ txFrames: 1000, txBytes: 128_000 });
   const udp = seen().filter((bytes) => bytes.length === 128 && bytes[12] === 8 && bytes[13] === 0);
   expect(udp).toHaveLength(1000);
-  const { stdout } = await program('tcpdump', ['-vnr', pcap, '-c', '1', 'udp']);
+  const { stdout } = await program('tcpdump', ['-vvnr', pcap, '-c', '1', 'udp']);
   expect(stdout).toMatch(/198\.18\.0\.1\.9 > 198\.18\.0\.2\.9: \[udp sum ok\]/);
   expect(stdout).not.toContain('bad cksum');
 });

@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { STATUS_VM_FAILED } from '../test-vm/status.js';
 import { countReport, type LayerResult } from './results.js';
 
 /** The package's folder; this file runs from `dist/tools/test/`. */
@@ -15,6 +16,8 @@ const VM = fileURLToPath(new URL('../test-vm/main.js', import.meta.url));
 const VITEST = 'node_modules/vitest/vitest.mjs';
 /** Longest run of the kernel layer on one kernel, in seconds. */
 const KERNEL_LIMIT = 1500;
+/** How often a machine that failed is started again. */
+const REPEATS = 2;
 
 /** What the lint layer checks, each one check. */
 const LINTERS = [
@@ -56,10 +59,18 @@ export async function inVm(kernel: string): Promise<LayerResult> {
   const releaseFile = `${report}.release`;
   const started = performance.now();
   const script = `uname -r > '${releaseFile}' && exec "$@"`;
-  const exitCode = await run([
-    ...[VM, '--kernel', kernel, '--timeout', String(KERNEL_LIMIT), '--share', REPORTS, '--'],
-    ...['sh', '-c', script, 'sh', process.execPath, ...vitest('kernel', report)],
-  ]);
+  const attempt = () =>
+    run([
+      ...[VM, '--kernel', kernel, '--timeout', String(KERNEL_LIMIT), '--share', REPORTS, '--'],
+      ...['sh', '-c', script, 'sh', process.execPath, ...vitest('kernel', report)],
+    ]);
+  let exitCode = await attempt();
+  // The software emulation crashes a guest now and then, whatever runs in it: that is no result. A
+  // test that fails, or hangs, is never repeated.
+  for (let again = 0; exitCode === STATUS_VM_FAILED && again < REPEATS; again++) {
+    process.stdout.write(`\nthe machine of kernel ${kernel} failed, not a test: once more\n`);
+    exitCode = await attempt();
+  }
   return {
     layer: 'kernel',
     kernel: read(releaseFile) ?? kernel,
