@@ -60,7 +60,9 @@ function respond(rig: Rig): void {
   const { receive, transmit } = rig;
   const BUFFER = 2048;
   const buffer = (index: number): Segment => [(1n << 20n) + BigInt(index * BUFFER), BUFFER];
-  const out = 2n << 20n;
+  // The device may still read an answer when the next is written.
+  let answers = 0;
+  const out = () => (2n << 20n) + BigInt((answers++ % 16) * BUFFER);
   const bufferOf: number[] = [];
   const post = (index: number) => {
     bufferOf[rig.addWritable([buffer(index)])] = index;
@@ -75,7 +77,7 @@ function respond(rig: Rig): void {
         post(index);
         while (transmit.ring.pop() >= 0);
         if (!reply) continue;
-        const segment: Segment = [out, rig.headerLength + reply.length];
+        const segment: Segment = [out(), rig.headerLength + reply.length];
         rig.fill([segment], reply);
         rig.addReadable([segment]);
         transmit.publish();
