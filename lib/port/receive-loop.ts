@@ -157,8 +157,13 @@ export class ReceiveLoop {
   #take(): Batch | undefined {
     this.#receiver.recycle();
     let batch = this.#receiver.collect();
-    // Frames that came between looking and asking bring no call.
-    while (!batch && this.#receiver.enableCalls()) {
+    // Frames that came between looking and asking bring no call. A device that gives back damaged
+    // frames faster than they are looked at must not hold up the event loop.
+    for (let looks = 0; !batch && this.#receiver.enableCalls(); looks++) {
+      if (looks === BATCHES_PER_TURN) {
+        this.#later();
+        break;
+      }
       this.#receiver.recycle();
       batch = this.#receiver.collect();
     }

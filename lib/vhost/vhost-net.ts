@@ -23,8 +23,9 @@ export interface VringUserAddresses {
 /**
  * A vhost-net device: one queue pair, ring 0 receives (the device writes), ring 1 transmits.
  *
- * Ring methods throw `EPERM` without an owner, `ENOBUFS` for an index of 2 or more, and, where they
- * change a ring, `EBUSY` while it has a backend.
+ * Ring methods throw `EPERM` without an owner, `ENOBUFS` for an index of 2 or more,
+ * `ERR_OUT_OF_RANGE` for one that is no index, and, where they change a ring, `EBUSY` while it has a
+ * backend.
  */
 export class VhostNet extends VhostDevice {
   private constructor(fd: Fd) {
@@ -47,19 +48,28 @@ export class VhostNet extends VhostDevice {
   /** `VHOST_SET_VRING_NUM`: descriptors, a power of two up to 32768. Throws `EINVAL`, `EBUSY`. */
   setVringNum(index: number, num: number): void {
     checkInteger('num', num, 0, 0xffff_ffff);
-    this.call('VHOST_SET_VRING_NUM', native.vhostSetVringNum(this.handle, index, num), index, num);
+    this.call(
+      'VHOST_SET_VRING_NUM',
+      native.vhostSetVringNum(this.#handleFor(index), index, num),
+      index,
+      num,
+    );
   }
 
   /** `VHOST_SET_VRING_BASE`: next avail index, 0 to 65535. Throws `EINVAL`, `EBUSY`. */
   setVringBase(index: number, base: number): void {
     checkInteger('base', base, 0, 0xffff_ffff);
-    const result = native.vhostSetVringBase(this.handle, index, base);
+    const result = native.vhostSetVringBase(this.#handleFor(index), index, base);
     this.call('VHOST_SET_VRING_BASE', result, index, base);
   }
 
   /** `VHOST_GET_VRING_BASE`: next avail index. It does not stop the ring. */
   getVringBase(index: number): number {
-    return this.call('VHOST_GET_VRING_BASE', native.vhostGetVringBase(this.handle, index), index);
+    return this.call(
+      'VHOST_GET_VRING_BASE',
+      native.vhostGetVringBase(this.#handleFor(index), index),
+      index,
+    );
   }
 
   /**
@@ -74,7 +84,7 @@ export class VhostNet extends VhostDevice {
     const flags = log === undefined ? 0 : 1;
     this.call(
       'VHOST_SET_VRING_ADDR',
-      native.vhostSetVringAddr(this.handle, index, flags, desc, avail, used, log ?? 0n),
+      native.vhostSetVringAddr(this.#handleFor(index), index, flags, desc, avail, used, log ?? 0n),
       index,
       addresses,
     );
@@ -82,32 +92,32 @@ export class VhostNet extends VhostDevice {
 
   /** `VHOST_SET_VRING_KICK`; null unbinds. Throws `EINVAL` for what is no eventfd. */
   setVringKick(index: number, eventFd: EventFd | null): void {
-    const result = native.vhostSetVringKick(this.handle, index, eventFd?.handle ?? -1);
+    const result = native.vhostSetVringKick(this.#handleFor(index), index, eventFd?.handle ?? -1);
     this.call('VHOST_SET_VRING_KICK', result, index, eventFd?.fd ?? -1);
   }
 
   /** `VHOST_SET_VRING_CALL`; null unbinds. Allowed while running. */
   setVringCall(index: number, eventFd: EventFd | null): void {
-    const result = native.vhostSetVringCall(this.handle, index, eventFd?.handle ?? -1);
+    const result = native.vhostSetVringCall(this.#handleFor(index), index, eventFd?.handle ?? -1);
     this.call('VHOST_SET_VRING_CALL', result, index, eventFd?.fd ?? -1);
   }
 
   /** `VHOST_SET_VRING_ERR`; null unbinds. Signalled when the worker gives the ring up. */
   setVringErr(index: number, eventFd: EventFd | null): void {
-    const result = native.vhostSetVringErr(this.handle, index, eventFd?.handle ?? -1);
+    const result = native.vhostSetVringErr(this.#handleFor(index), index, eventFd?.handle ?? -1);
     this.call('VHOST_SET_VRING_ERR', result, index, eventFd?.fd ?? -1);
   }
 
   /** `VHOST_SET_VRING_ENDIAN`. Throws `ENOTTY` where the kernel was built without it. */
   setVringEndian(index: number, order: 'little' | 'big'): void {
     const value = order === 'big' ? VHOST_VRING_BIG_ENDIAN : VHOST_VRING_LITTLE_ENDIAN;
-    const result = native.vhostSetVringEndian(this.handle, index, value);
+    const result = native.vhostSetVringEndian(this.#handleFor(index), index, value);
     this.call('VHOST_SET_VRING_ENDIAN', result, index, order);
   }
 
   /** `VHOST_GET_VRING_ENDIAN`. Throws `ENOTTY`. */
   getVringEndian(index: number): 'little' | 'big' {
-    const result = native.vhostGetVringEndian(this.handle, index);
+    const result = native.vhostGetVringEndian(this.#handleFor(index), index);
     return this.call('VHOST_GET_VRING_ENDIAN', result, index) === VHOST_VRING_BIG_ENDIAN
       ? 'big'
       : 'little';
@@ -116,25 +126,25 @@ export class VhostNet extends VhostDevice {
   /** `VHOST_SET_VRING_BUSYLOOP_TIMEOUT`: how long the worker polls before it sleeps, in µs. */
   setVringBusyloopTimeout(index: number, microseconds: number): void {
     checkInteger('microseconds', microseconds, 0, 0xffff_ffff);
-    const result = native.vhostSetVringBusyloopTimeout(this.handle, index, microseconds);
+    const result = native.vhostSetVringBusyloopTimeout(this.#handleFor(index), index, microseconds);
     this.call('VHOST_SET_VRING_BUSYLOOP_TIMEOUT', result, index, microseconds);
   }
 
   /** `VHOST_GET_VRING_BUSYLOOP_TIMEOUT`, in µs. */
   getVringBusyloopTimeout(index: number): number {
-    const result = native.vhostGetVringBusyloopTimeout(this.handle, index);
+    const result = native.vhostGetVringBusyloopTimeout(this.#handleFor(index), index);
     return this.call('VHOST_GET_VRING_BUSYLOOP_TIMEOUT', result, index);
   }
 
   /** `VHOST_ATTACH_VRING_WORKER`: vhost-net refuses it on every kernel. */
   attachVringWorker(index: number, worker: number): void {
-    const result = native.vhostAttachVringWorker(this.handle, index, worker);
+    const result = native.vhostAttachVringWorker(this.#handleFor(index), index, worker);
     this.call('VHOST_ATTACH_VRING_WORKER', result, index, worker);
   }
 
   /** `VHOST_GET_VRING_WORKER`: vhost-net refuses it on every kernel. */
   getVringWorker(index: number): number {
-    const result = native.vhostGetVringWorker(this.handle, index);
+    const result = native.vhostGetVringWorker(this.#handleFor(index), index);
     return this.call('VHOST_GET_VRING_WORKER', result, index);
   }
 
@@ -145,8 +155,14 @@ export class VhostNet extends VhostDevice {
   setBackend(index: number, backend: Descriptor | null): Promise<void> {
     return this.exclusive(
       'VHOST_NET_SET_BACKEND',
-      () => native.vhostNetSetBackend(this.handle, index, backend?.handle ?? -1),
+      () => native.vhostNetSetBackend(this.#handleFor(index), index, backend?.handle ?? -1),
       [index, backend?.fd ?? -1],
     );
+  }
+
+  /** The handle, once the index is sure to be a number that the kernel can be asked about. */
+  #handleFor(index: number): Fd {
+    checkInteger('index', index, 0, 0xffff_ffff);
+    return this.handle;
   }
 }

@@ -44,6 +44,14 @@ describe('a request that names a ring', () => {
     },
   );
 
+  test.each(Object.entries(RING_CALLS))('%s takes nothing but an index', async (_name, call) => {
+    const vhost = await ownedDevice();
+    for (const index of [-1, 0.5, Number.NaN, 2 ** 32]) {
+      await expectCode(() => call(vhost, index), 'ERR_OUT_OF_RANGE');
+    }
+    await expectCode(() => call(vhost, '0' as unknown as number), 'ERR_INVALID_ARG_TYPE');
+  });
+
   test.each(Object.keys(RING_CALLS))(
     '%s fails with EFAULT where its argument is not there',
     async (name) => {
