@@ -55,7 +55,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cure: 'close the port; what served the ring is at fault, and the kernel log may say more',
   },
   ERR_UNSUPPORTED_PLATFORM: {
-    cause: 'the library was loaded on something other than Linux',
+    cause: 'the library was loaded on something other than Linux, or on a big-endian machine',
     cure: 'run it on Linux; installing and type-checking work anywhere',
   },
 };

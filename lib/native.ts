@@ -3,6 +3,7 @@
  * failure; `lib/syscall.ts` makes errors of those.
  */
 import { createRequire } from 'node:module';
+import { endianness } from 'node:os';
 import { StateError } from './errors.js';
 
 /** A negative errno. */
@@ -201,6 +202,13 @@ function load(): Native {
     throw new StateError(
       'ERR_UNSUPPORTED_PLATFORM',
       `vhost-net drives Linux's /dev/vhost-net and cannot be loaded on ${process.platform}`,
+    );
+  }
+  // Rings and headers are read as they lie in memory, little-endian.
+  if (endianness() !== 'LE') {
+    throw new StateError(
+      'ERR_UNSUPPORTED_PLATFORM',
+      `vhost-net reads rings in little-endian order and cannot be loaded on ${process.arch}`,
     );
   }
   const require = createRequire(import.meta.url);

@@ -28,6 +28,22 @@ test.each(['darwin', 'win32'])('on %s the library says that it is for Linux', as
   });
 });
 
+test('on a big-endian machine the library says that it cannot read its rings', async () => {
+  const bigEndian = `
+    import os from 'node:os';
+    import { syncBuiltinESMExports } from 'node:module';
+    os.endianness = () => 'BE';
+    syncBuiltinESMExports();
+  `;
+  const node = ['--import', `data:text/javascript,${encodeURIComponent(bigEndian)}`];
+  const { stdout } = await runModule(load('lib'), { node });
+  expect(JSON.parse(stdout)).toEqual({
+    name: 'StateError',
+    code: 'ERR_UNSUPPORTED_PLATFORM',
+    message: `vhost-net reads rings in little-endian order and cannot be loaded on ${process.arch}`,
+  });
+});
+
 test.each(['lib', 'dist/lib'] as const)(
   'in %s without an addon the library says how to build one',
   async (under) => {
