@@ -13,6 +13,9 @@ import { giveBack } from './give-back.js';
 import { type CheckedPortOptions, requiredFeatures } from './port-options.js';
 import { QueuePair } from './queue-pair.js';
 
+/** What vhost takes for leave to send in batches, past the TAP's own parsing. */
+const UNLIMITED = 0x7fff_ffff;
+
 export interface PortParts {
   tap: Tap;
   /** The acknowledged virtio features. */
@@ -42,6 +45,10 @@ export async function withParts<T>(
     const required = requiredFeatures(options.features);
     const features = negotiate(backend.features, options.features, required);
     if (!supplied) tap.setVnetHeaderSize(headerLengthOf(features));
+    // In a batch some kernels (6.1) take a header that is not there, and so left over bytes, for what
+    // a frame without one needs: they send it wrong, or stop the ring. Set in either case, for a TAP that
+    // persists keeps it.
+    tap.setSendBuffer(supplied ? UNLIMITED - 1 : UNLIMITED);
     const counters = noCounters();
     const { queueSize, bufferSize } = options;
     const pair = new QueuePair({ queueSize, bufferSize, features, counters });
