@@ -25,7 +25,7 @@ export { type LinkChange, LinkMonitor } from './host/link-monitor.js';
 export { MemoryRegion, type RegionBacking, type RegionOptions } from './host/memory-region.js';
 export { checkInterfaceName, formatMac, NetInterface, parseMac } from './host/net-interface.js';
 export { PacketSocket, type PacketSocketOptions } from './host/packet-socket.js';
-export { Tap, type TapOptions } from './host/tap.js';
+export { Tap, type TapOptions, UNLIMITED_SEND_BUFFER } from './host/tap.js';
 export { MEANING_CHANGERS, negotiate, PORT_FEATURES } from './net/features.js';
 export {
   clearHeader,
@@ -63,6 +63,7 @@ export {
   type VhostMemoryRegion,
 } from './vhost/vhost-device.js';
 export { VhostNet, type VringUserAddresses } from './vhost/vhost-net.js';
+export type { IndirectTables } from './vring/descriptor-table.js';
 export { SEGMENT_WORDS, VringDriver, type VringDriverOptions } from './vring/driver.js';
 export {
   availBytes,

@@ -18,6 +18,9 @@ import { checkInterfaceName, NetInterface } from './net-interface.js';
 
 const TUN_PATH = '/dev/net/tun';
 
+/** Bytes of a new TAP's send buffer: vhost's leave to send in batches, past the TAP's own parsing. */
+export const UNLIMITED_SEND_BUFFER = 0x7fff_ffff;
+
 export interface TapOptions {
   /** Layer 2 (Ethernet frames) or layer 3 (IP packets). Default: `'tap'`. */
   mode?: 'tap' | 'tun';

@@ -1,6 +1,6 @@
 /** What a port is made of, and making it: all of it, or nothing. */
 import { LinkMonitor } from '../host/link-monitor.js';
-import { Tap } from '../host/tap.js';
+import { Tap, UNLIMITED_SEND_BUFFER } from '../host/tap.js';
 import { logPort } from '../log.js';
 import { negotiate } from '../net/features.js';
 import { headerLengthOf } from '../net/header.js';
@@ -12,9 +12,6 @@ import { noCounters, type PortCounters } from './counters.js';
 import { giveBack } from './give-back.js';
 import { type CheckedPortOptions, requiredFeatures } from './port-options.js';
 import { QueuePair } from './queue-pair.js';
-
-/** What vhost takes for leave to send in batches, past the TAP's own parsing. */
-const UNLIMITED = 0x7fff_ffff;
 
 export interface PortParts {
   tap: Tap;
@@ -45,10 +42,8 @@ export async function withParts<T>(
     const required = requiredFeatures(options.features);
     const features = negotiate(backend.features, options.features, required);
     if (!supplied) tap.setVnetHeaderSize(headerLengthOf(features));
-    // In a batch some kernels (6.1) take a header that is not there, and so left over bytes, for what
-    // a frame without one needs: they send it wrong, or stop the ring. Set in either case, for a TAP that
-    // persists keeps it.
-    tap.setSendBuffer(supplied ? UNLIMITED - 1 : UNLIMITED);
+    // A TAP that persists may have another from its last use.
+    tap.setSendBuffer(UNLIMITED_SEND_BUFFER);
     const counters = noCounters();
     const { queueSize, bufferSize } = options;
     const pair = new QueuePair({ queueSize, bufferSize, features, counters });

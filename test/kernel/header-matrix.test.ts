@@ -54,8 +54,6 @@ const named = (rows: typeof MATRIX) => rows.map((row) => [row.name, row] as cons
 function openTap({ header, size }: { header: boolean; size: number }): Tap {
   const tap = Tap.open(tapName(), { vnetHeader: header });
   tap.setVnetHeaderSize(size);
-  // As a port does it: see withParts().
-  if (!header) tap.setSendBuffer(0x7fff_fffe);
   return tap;
 }
 

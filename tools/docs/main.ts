@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `npm run docs`: makes docs/errors.md and docs/api; with `--check` only says what is out of date. */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +14,9 @@ const API_PAGE = 'README.md';
 
 function makeApi(folder: string): void {
   const args = ['node_modules/typedoc/bin/typedoc', '--out', folder, '--logLevel', 'Warn'];
-  execFileSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
+  const { status } = spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
+  // It has said what is wrong.
+  if (status !== 0) process.exit(1);
 }
 
 function read(file: string): string {
