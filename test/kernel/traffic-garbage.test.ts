@@ -12,7 +12,7 @@ const NO_COLLECTIONS = ['--max-semi-space-size=256', '--min-semi-space-size=256'
 const SCRIPT = `
   const { NetPort, PacketSocket } = vhost;
   const name = process.argv[1];
-  const FRAMES = 50_000, LENGTH = 60;
+  const FRAMES = 50_000, ROUNDS = 3, LENGTH = 60;
   const port = await NetPort.open({ tap: name });
   const wire = PacketSocket.open(name, { protocol: 0x88b5, ignoreOutgoing: true });
   const frame = Uint8Array.from({ length: LENGTH }, (_, i) => (i === 12 ? 0x88 : 0xb5));
@@ -54,9 +54,13 @@ const SCRIPT = `
   const nowhere = PacketSocket.open(lone.interface.name, { protocol: 0x88b5 });
   send(30_000); await receive(30_000); await turnsAlone(500, nowhere);
   gc();
-  const start = heap(), given = port.counters.txFrames;
-  const sent = send(FRAMES);
-  const sending = (heap() - start) / sent;
+  // The best of some rounds: what the compiler allocates is not the frames'.
+  let sending = Infinity, sent = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const start = heap();
+    sent = send(FRAMES);
+    sending = Math.min(sending, (heap() - start) / sent);
+  }
   const begin = heap(), had = received;
   const turns = await receive(FRAMES);
   const all = heap() - begin, got = received - had;
