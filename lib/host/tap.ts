@@ -37,7 +37,7 @@ export interface TapOptions {
  * persist. Packets go through a vhost backend, never through this class.
  */
 export class Tap extends Descriptor {
-  /** The interface, as the host sees it. */
+  /** The interface, as the host sees it, by the name it had when it was opened. */
   readonly interface: NetInterface;
   /** Whether opening made the interface; false where it joined one. */
   readonly created: boolean;
