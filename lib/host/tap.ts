@@ -37,15 +37,25 @@ export interface TapOptions {
  * persist. Packets go through a vhost backend, never through this class.
  */
 export class Tap extends Descriptor {
-  /** The interface, as the host sees it, by the name it had when it was opened. */
-  readonly interface: NetInterface;
   /** Whether opening made the interface; false where it joined one. */
   readonly created: boolean;
+  /** As last heard; a rename changes it behind our back. */
+  #name: string;
 
   private constructor(fd: Fd, name: string, created: boolean) {
     super(fd, `tap ${name}`);
-    this.interface = new NetInterface(name);
+    this.#name = name;
     this.created = created;
+  }
+
+  /**
+   * The interface, as the host sees it, by its present name; after it was deleted or this queue closed,
+   * by its last one.
+   */
+  get interface(): NetInterface {
+    const attached = this.closed ? 0 : native.tunGetIff(this.handle);
+    if (typeof attached !== 'number') this.#name = attached.name;
+    return new NetInterface(this.#name);
   }
 
   /**
@@ -165,10 +175,7 @@ export class Tap extends Descriptor {
   /** Only frames to these MAC addresses (6 bytes each, one after another) reach the reader. */
   setTxFilter(addresses: Uint8Array, flags = 0): number {
     const result = native.tunSetTxFilter(this.handle, flags, addresses);
-    return checked(result, 'ioctl(TUNSETTXFILTER)', this.interface.name, [
-      flags,
-      addresses.length / 6,
-    ]);
+    return checked(result, 'ioctl(TUNSETTXFILTER)', this.#name, [flags, addresses.length / 6]);
   }
 
   /** A classic BPF program, 8 bytes an instruction, for what reaches the reader. */
@@ -213,7 +220,7 @@ export class Tap extends Descriptor {
   }
 
   #set(request: string, result: number, argument: unknown): void {
-    checked(result, `ioctl(${request})`, this.interface.name, [argument]);
+    checked(result, `ioctl(${request})`, this.#name, [argument]);
   }
 }
 

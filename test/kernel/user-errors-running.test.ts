@@ -162,6 +162,11 @@ describe('a TAP that is renamed', () => {
     await hostToPort(wire, port, 50, () => 60);
     await portToHost(port, wire, 50, () => 60);
     expect(port.tap.name).toBe(other);
+    // The host's side is still in reach, and after the end it goes by the last name.
+    port.tap.interface.setMtu(1400);
+    expect(port.tap.interface.mtu).toBe(1400);
+    await port.close();
+    expect(port.tap.interface.name).toBe(other);
   });
 
   test('goes on also where messages were lost', async () => {
