@@ -27,6 +27,7 @@ export { checkInterfaceName, formatMac, NetInterface, parseMac } from './host/ne
 export { PacketSocket, type PacketSocketOptions } from './host/packet-socket.js';
 export { Tap, type TapOptions, UNLIMITED_SEND_BUFFER } from './host/tap.js';
 export { MEANING_CHANGERS, negotiate, PORT_FEATURES } from './net/features.js';
+export { flowHash } from './net/flow-hash.js';
 export {
   clearHeader,
   HEADER_LENGTHS,

@@ -1,4 +1,5 @@
 /** A host on the other end of a port: answers ARP, ICMP and ICMPv6 echo requests. */
+import { checksum } from './packets.js';
 
 /** Addresses of the responder, as bytes. */
 export interface Identity {
@@ -89,16 +90,6 @@ function turnAround(frame: Uint8Array, self: Identity): Uint8Array {
   reply.set(frame.subarray(6, 12), 0);
   reply.set(self.mac, 6);
   return reply;
-}
-
-/** The internet checksum (RFC 1071). */
-function checksum(bytes: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < bytes.length; i += 2) {
-    sum += ((bytes[i] as number) << 8) | (bytes[i + 1] ?? 0);
-  }
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
 }
 
 function same(bytes: Uint8Array, at: number, expected: Uint8Array): boolean {
