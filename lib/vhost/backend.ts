@@ -32,7 +32,7 @@ export interface BackendConfig {
   memory: GuestMemory;
   /** The acknowledged virtio features, a subset of those offered. */
   features: bigint;
-  /** One for each of the backend's queue pairs. */
+  /** The first queue pairs of the backend, at least one; {@link VhostBackend.startRing} adds more. */
   pairs: readonly QueuePairConfig[];
 }
 
@@ -57,8 +57,20 @@ export interface VhostBackend {
    */
   start(config: BackendConfig): Promise<void>;
 
-  /** Ends it: after this the device touches neither rings nor buffers. Returns the positions. */
+  /**
+   * Ends it: after this the device touches neither rings nor buffers. Returns the positions of each of
+   * its pairs, from which another backend, or this one, goes on.
+   */
   stop(): Promise<QueuePairState[]>;
+
+  /**
+   * Begins to serve one more ring, while others run: 2·pair receives, 2·pair + 1 transmits. A ring that
+   * fails to start stays stopped. Throws `ERR_BUSY` where it is served already, or nothing runs.
+   */
+  startRing(index: number, ring: VringConfig): Promise<void>;
+
+  /** Ends one ring while others run, as for VIRTIO_F_RING_RESET. Returns its position. */
+  stopRing(index: number): Promise<number>;
 
   /** Stops, lets go of the memory, and gives everything back. Closing twice is no error. */
   close(): Promise<void>;
