@@ -19,6 +19,7 @@
             "native/poller.cc",
             "native/rtnetlink.cc",
             "native/tun.cc",
+            "native/unix_socket.cc",
             "native/vhost.cc",
             "native/vhost_iotlb.cc",
             "native/vhost_vring.cc",

@@ -13,6 +13,7 @@ const EBPF: Hints = {
   EINVAL: 'the descriptor is not that of an eBPF program',
 };
 const NO_BIG_ENDIAN = 'the kernel was built without CONFIG_TUN_VNET_CROSS_LE';
+const SOCKET_PATH = 'the path of a socket has 107 bytes at most: use a shorter one';
 const NO_INTERFACE = 'no interface of that name in this network namespace';
 
 /** As `HINTS`. */
@@ -99,6 +100,33 @@ export const HOST_HINTS: Readonly<Record<string, Hints>> = {
   },
   'recvmmsg(AF_PACKET)': { ENETDOWN: 'the link went down, or the interface is gone' },
   'socket(AF_PACKET)': { EPERM: 'raw sockets need CAP_NET_RAW: run as root' },
+  'connect(AF_UNIX)': {
+    ENOENT: 'there is no such socket: start what listens on it, or mend the path',
+    ECONNREFUSED:
+      'nobody listens on the socket any more, or it is no socket: start what listens on it',
+    EACCES: 'no rights to the socket: it takes write access to it, and search access to its folder',
+    EPROTOTYPE: 'the socket is of another type: something else listens on this path',
+    EAGAIN: 'too many wait to be accepted: try again',
+    ENAMETOOLONG: SOCKET_PATH,
+  },
+  'bind(AF_UNIX)': {
+    EADDRINUSE:
+      'somebody listens on this path, or it is a file that is no socket: use another path',
+    ENOENT: 'the folder of the socket does not exist: create it',
+    EACCES: 'no rights to create the socket: it takes write access to its folder',
+    EROFS: 'the file system of the socket is read-only: use a path below /run',
+    ENAMETOOLONG: SOCKET_PATH,
+  },
+  'sendmsg(AF_UNIX)': {
+    EPIPE: 'the other end closed the connection',
+    ECONNRESET: 'the other end closed the connection and had not read everything',
+    EMSGSIZE: 'the message is longer than the send buffer of the socket',
+    ETOOMANYREFS:
+      'too many descriptors are on their way between processes: raise `ulimit -n`, or let the other end read',
+  },
+  'recvmsg(AF_UNIX)': {
+    ECONNRESET: 'the other end closed the connection and had not read everything',
+  },
   tap: {
     ENODEV: 'the interface was deleted or moved to another network namespace: close the port',
   },

@@ -26,6 +26,14 @@ export { MemoryRegion, type RegionBacking, type RegionOptions } from './host/mem
 export { checkInterfaceName, formatMac, NetInterface, parseMac } from './host/net-interface.js';
 export { PacketSocket, type PacketSocketOptions } from './host/packet-socket.js';
 export { Tap, type TapOptions, UNLIMITED_SEND_BUFFER } from './host/tap.js';
+export { UnixListener, type UnixListenerOptions } from './host/unix-listener.js';
+export {
+  type PeerCredentials,
+  ReceivedDescriptor,
+  type ReceivedMessage,
+  UnixSocket,
+  type UnixSocketType,
+} from './host/unix-socket.js';
 export { MEANING_CHANGERS, negotiate, PORT_FEATURES } from './net/features.js';
 export { flowHash } from './net/flow-hash.js';
 export {
@@ -44,6 +52,7 @@ export { NetPort } from './port/net-port.js';
 export type { NetPortOptions } from './port/port-options.js';
 export { LONGEST_FRAME, SHORTEST_FRAME } from './port/transmitter.js';
 export * from './uapi/kvm.js';
+export * from './uapi/socket.js';
 export * from './uapi/tun.js';
 export * from './uapi/vhost.js';
 export * from './uapi/virtio-net.js';

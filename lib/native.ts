@@ -44,6 +44,15 @@ export interface LinkEvent {
   deleted: boolean;
 }
 
+/** A message of a unix socket, or a part of a stream. */
+export interface Received {
+  /** Bytes; 0 at the end. */
+  size: number;
+  fds: Fd[];
+  /** Bytes or descriptors are lost, and the other descriptors closed. */
+  truncated: boolean;
+}
+
 export interface Native {
   Fd: new (number: number) => Fd;
   Poller: new (fd: Fd, drain: boolean, callback: (value: number) => void) => Poller;
@@ -174,6 +183,15 @@ export interface Native {
     lengths: Uint32Array,
     count: number,
   ): number;
+
+  unixOpen(type: number): Fd | Errno;
+  unixBind(fd: Fd, path: string): number;
+  unixListen(fd: Fd, backlog: number): number;
+  unixAccept(fd: Fd): Fd | Errno;
+  unixConnect(fd: Fd, path: string): number;
+  unixPeer(fd: Fd): { pid: number; uid: number; gid: number } | Errno;
+  unixSend(fd: Fd, bytes: Uint8Array, fds: readonly Fd[]): number;
+  unixReceive(fd: Fd, buffer: Uint8Array, mostFds: number): Received | Errno;
 
   kvmCheckExtension(fd: Fd, capability: number): number;
   kvmCreateVm(kvm: Fd): Fd | Errno;

@@ -17,6 +17,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitNetif(env, exports);
   InitRtnetlink(env, exports);
   InitPacket(env, exports);
+  InitUnixSocket(env, exports);
   InitKvm(env, exports);
   InitKvmGuest(env, exports);
   InitLayout(env, exports);

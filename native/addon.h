@@ -42,6 +42,7 @@ void InitPacket(Napi::Env env, Napi::Object exports);
 void InitPoller(Napi::Env env, Napi::Object exports);
 void InitRtnetlink(Napi::Env env, Napi::Object exports);
 void InitTun(Napi::Env env, Napi::Object exports);
+void InitUnixSocket(Napi::Env env, Napi::Object exports);
 void InitVhost(Napi::Env env, Napi::Object exports);
 void InitVhostIotlb(Napi::Env env, Napi::Object exports);
 void InitVhostVring(Napi::Env env, Napi::Object exports);

@@ -4,6 +4,7 @@
 #include <linux/if.h>
 #include <linux/if_ether.h>
 #include <linux/kvm.h>
+#include <sys/socket.h>
 
 #include "addon.h"
 #include "tun_uapi.h"
@@ -134,6 +135,8 @@ static Napi::Value Constants(const Napi::CallbackInfo& info) {
   VALUE(ETH_ALEN);
   VALUE(ETH_HLEN);
   VALUE(ETH_P_ALL);
+  VALUE(SOCK_STREAM);
+  VALUE(SOCK_SEQPACKET);
   VALUE(KVM_IOEVENTFD_FLAG_DATAMATCH);
   VALUE(KVM_IOEVENTFD_FLAG_PIO);
   VALUE(KVM_IOEVENTFD_FLAG_DEASSIGN);

@@ -47,12 +47,15 @@ Napi::Value FdResult(Napi::Env env, long result) {
   return result < 0 ? Result(env, result) : Fd::New(env, static_cast<int>(result));
 }
 
-std::shared_ptr<FdState> StateArg(const Napi::CallbackInfo& info, size_t index) {
-  if (!info[index].IsObject() ||
-      !info[index].As<Napi::Object>().InstanceOf(Data(info.Env()).fd_class.Value())) {
-    throw Napi::TypeError::New(info.Env(), "expected an Fd");
+std::shared_ptr<FdState> StateOf(Napi::Env env, Napi::Value value) {
+  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(Data(env).fd_class.Value())) {
+    throw Napi::TypeError::New(env, "expected an Fd");
   }
-  return Fd::Unwrap(info[index].As<Napi::Object>())->state();
+  return Fd::Unwrap(value.As<Napi::Object>())->state();
+}
+
+std::shared_ptr<FdState> StateArg(const Napi::CallbackInfo& info, size_t index) {
+  return StateOf(info.Env(), info[index]);
 }
 
 int FdArg(const Napi::CallbackInfo& info, size_t index) { return StateArg(info, index)->fd.load(); }

@@ -47,6 +47,8 @@ class Fd : public Napi::ObjectWrap<Fd> {
 // A new Fd for a system call's result, or -errno.
 Napi::Value FdResult(Napi::Env env, long result);
 
+// The state of an Fd. Throws a TypeError for anything else.
+std::shared_ptr<FdState> StateOf(Napi::Env env, Napi::Value value);
 // The state or number of an Fd argument.
 std::shared_ptr<FdState> StateArg(const Napi::CallbackInfo& info, size_t index);
 int FdArg(const Napi::CallbackInfo& info, size_t index);

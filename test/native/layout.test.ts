@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import * as library from '../../lib/index.js';
 import { native } from '../../lib/native.js';
 import * as kvm from '../../lib/uapi/kvm.js';
+import * as socket from '../../lib/uapi/socket.js';
 import * as tun from '../../lib/uapi/tun.js';
 import * as vhost from '../../lib/uapi/vhost.js';
 import * as net from '../../lib/uapi/virtio-net.js';
@@ -143,7 +144,7 @@ function numbersOf(module: object): Record<string, number> {
 const CONSTANTS: Record<string, number> = {
   ...net.VIRTIO_NET_FEATURES,
   ...tun.TUN_FEATURES,
-  ...numbersOf({ ...kvm, ...tun, ...vhost, ...net, ...ring }),
+  ...numbersOf({ ...kvm, ...socket, ...tun, ...vhost, ...net, ...ring }),
 };
 
 describe('the structs that cross into the kernel', () => {
@@ -200,7 +201,7 @@ describe('the constants of lib/uapi', () => {
   });
 
   test('are part of the public module under their kernel names', () => {
-    const uapi = [kvm, tun, vhost, net, ring].flatMap((module) => Object.keys(module));
+    const uapi = [kvm, socket, tun, vhost, net, ring].flatMap((module) => Object.keys(module));
     expect(Object.keys(library)).toEqual(expect.arrayContaining(uapi));
   });
 
