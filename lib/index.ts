@@ -46,6 +46,7 @@ export {
   readHeader,
   writeHeader,
 } from './net/header.js';
+export { OFFLOAD_FEATURES, offloadFeatures, tunOffloads } from './net/offload-features.js';
 export type { PortCounters } from './port/counters.js';
 export { Frame, type Sendable } from './port/frame.js';
 export { NetPort } from './port/net-port.js';

@@ -1,6 +1,6 @@
 /** Tap: one queue of a TAP (or TUN) interface. */
 import { constants as fs } from 'node:fs';
-import { checkInteger } from '../errors.js';
+import { checkInteger, type VhostError } from '../errors.js';
 import { type Fd, native } from '../native.js';
 import { checked, checkedValue } from '../syscall.js';
 import {
@@ -15,6 +15,7 @@ import {
 } from '../uapi/tun.js';
 import { Descriptor, duplicate } from './descriptor.js';
 import { checkInterfaceName, NetInterface } from './net-interface.js';
+import { mostOffload } from './offload-probe.js';
 
 const TUN_PATH = '/dev/net/tun';
 
@@ -41,6 +42,7 @@ export class Tap extends Descriptor {
   readonly created: boolean;
   /** As last heard; a rename changes it behind our back. */
   #name: string;
+  #offload = 0;
 
   private constructor(fd: Fd, name: string, created: boolean) {
     super(fd, `tap ${name}`);
@@ -137,9 +139,31 @@ export class Tap extends Descriptor {
     this.#set('TUNSETVNETHDRSZ', native.tunSetVnetHdrSz(this.handle, bytes), bytes);
   }
 
+  /**
+   * `TUN_F_*` that were last set through this object, 0 where none were: what the interface has from
+   * others, who share it with every queue, the kernel does not tell.
+   */
+  get offload(): number {
+    return this.#offload;
+  }
+
   /** `TUN_F_*`: what the reader accepts. Throws `EINVAL` for a set the kernel forbids or lacks. */
   setOffload(flags: number): void {
     this.#set('TUNSETOFFLOAD', native.tunSetOffload(this.handle, flags), flags);
+    this.#offload = flags;
+  }
+
+  /**
+   * Which `TUN_F_*` this TAP can have together, found out by trying; then {@link Tap.offload} is set
+   * again.
+   */
+  probeOffload(): number {
+    const before = this.#offload;
+    try {
+      return mostOffload((flags) => this.#takesOffload(flags));
+    } finally {
+      this.setOffload(before);
+    }
   }
 
   /** Bytes that may wait to be sent; a new TAP has 2^31 - 1, which vhost's batching needs. */
@@ -213,6 +237,16 @@ export class Tap extends Descriptor {
     const le = order === 'little' ? 1 : 0;
     this.#set('TUNSETVNETLE', native.tunSetVnetLe(this.handle, le), le);
     if (order === 'big') this.#set('TUNSETVNETBE', native.tunSetVnetBe(this.handle, 1), 1);
+  }
+
+  #takesOffload(flags: number): boolean {
+    try {
+      this.setOffload(flags);
+      return true;
+    } catch (error) {
+      if ((error as VhostError).code === 'EINVAL') return false;
+      throw error;
+    }
   }
 
   #iff(): { name: string; flags: number } {

@@ -1,4 +1,7 @@
-import { describe, expect, test } from 'vitest';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { readSync } from 'node:fs';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   Tap,
   TUN_F_CSUM,
@@ -17,6 +20,15 @@ import { errnoOf, expectCode, expectSystemError } from '../support/errors.js';
 import { KERNEL_LINE, until } from '../support/host.js';
 
 const HEADER = 10;
+
+/** Bytes read, or -1 where none wait. */
+function tryRead(fd: number, into: Buffer): number {
+  try {
+    return readSync(fd, into);
+  } catch {
+    return -1;
+  }
+}
 
 describe('the virtio-net header of a TAP', () => {
   test('has 10 bytes at first, and each length that virtio has after it is set', () => {
@@ -84,6 +96,51 @@ describe('the offloads of a TAP', () => {
     if (known) tap.setOffload(flags);
     else
       await expectSystemError(() => tap.setOffload(flags), 'EINVAL', 'ioctl(TUNSETOFFLOAD)', name);
+  });
+});
+
+describe('asking a TAP for its offloads', () => {
+  const KNOWN: Record<string, number> = { '6.1': 0x1f, '6.12': 0x7f, '7.3': 0x1ff };
+
+  test(`finds all that the kernel knows, and takes them as one (${KERNEL_LINE})`, () => {
+    const tap = newTap();
+    const offload = tap.probeOffload();
+    expect(offload).toBe(KNOWN[KERNEL_LINE] ?? offload);
+    tap.setOffload(offload);
+    expect(tap.offload).toBe(offload);
+  });
+
+  /** Whether the host leaves the checksum of a datagram that it sends to the reader. */
+  async function leavesChecksums(tap: Tap): Promise<boolean> {
+    const socket = createSocket('udp4');
+    onTestFinished(() => void socket.close());
+    socket.bind(0, ADDRESS);
+    await once(socket, 'listening');
+    socket.setMulticastInterface(ADDRESS);
+    // To a group, so that nobody need be asked for a MAC address.
+    socket.send('?', 9, '239.1.2.3');
+    const frame = Buffer.alloc(2048);
+    let partial: boolean | undefined;
+    await until(() => {
+      const length = tryRead(tap.fd, frame);
+      // IPv4, and UDP in it; what else the host has to say does not count.
+      if (length > HEADER + 42 && frame[HEADER + 23] === 17) partial = (frame[0] as number) === 1;
+      return partial !== undefined;
+    }, 'the datagram comes');
+    return partial as boolean;
+  }
+  const ADDRESS = '10.99.0.1';
+
+  test('leaves what was set before', async () => {
+    const tap = newTap();
+    tap.interface.addAddress(`${ADDRESS}/24`);
+    tap.interface.setUp();
+    expect(tap.offload).toBe(0);
+    tap.probeOffload();
+    expect([tap.offload, await leavesChecksums(tap)]).toEqual([0, false]);
+    tap.setOffload(TUN_F_CSUM);
+    tap.probeOffload();
+    expect([tap.offload, await leavesChecksums(tap)]).toEqual([TUN_F_CSUM, true]);
   });
 });
 
