@@ -30,6 +30,7 @@ const PROGRAMS = {
     { program: 'ip', package: 'iproute2' },
     { program: 'ping', package: 'iputils-ping' },
   ],
+  bench: [{ program: 'cc', package: 'gcc' }],
   tests: [{ program: 'tcpdump', package: 'tcpdump' }],
 };
 

@@ -1,0 +1,122 @@
+/** Frames per second, and what a frame costs the main thread, both ways. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { QUEUE_LENGTH } from '../bench-tap.js';
+import type { Took } from '../contestants/commands.js';
+import type { Effort } from '../options.js';
+import { programPath } from '../programs.js';
+import { compare, type Measure, type Result, type Series } from '../report.js';
+import { interleave, type Lane, type Role, type Stage } from '../stage.js';
+import type { Case } from './case.js';
+
+const run = promisify(execFile);
+
+interface Load {
+  direction: 'send' | 'receive';
+  /** Bytes of a frame. */
+  length: number;
+  batch: number;
+  pairs: number;
+}
+
+/** Bytes of frames that wait at a TAP to be received, at most. */
+const MOST_WAITING = 64 << 20;
+
+const SUPER_FRAME = 64_294;
+const LENGTHS = [64, 256, 1514, SUPER_FRAME];
+
+/** Every load; for `quick` those alone that the targets name. */
+export function throughputCases(quick: boolean): Case[] {
+  const lengths = quick ? LENGTHS.filter((length) => length !== 256) : LENGTHS;
+  const batches = quick ? [32] : [1, 32, 256];
+  const counts = quick ? [1] : [1, 2, 4];
+  const loads = counts.flatMap((pairs) =>
+    lengths.flatMap((length) =>
+      batches.flatMap((batch) =>
+        (['send', 'receive'] as const).map((direction) => ({ direction, length, batch, pairs })),
+      ),
+    ),
+  );
+  return loads.map((load) => ({ name: caseName(load), run: (stage) => measure(load, stage) }));
+}
+
+/** Without the library a program has one queue, no super-frames and no batches. */
+function rolesOf({ length, batch, pairs }: Load): Role[] {
+  const simple = pairs === 1 && batch === 32 && length !== SUPER_FRAME;
+  return simple ? ['ours', 'c', 'fs'] : ['ours', 'c'];
+}
+
+async function measure(load: Load, stage: Stage): Promise<Result[]> {
+  const { effort } = stage;
+  const lanes = await stage.lanes(rolesOf(load), load.pairs);
+  const move = load.direction === 'send' ? sendOnce : receiveOnce;
+  const counts: number[] = [];
+  for (const lane of lanes) counts.push(await calibrate(load, lane, effort, move));
+  const rates = lanes.map((lane): Series => ({ name: baselineName(lane, load), values: [] }));
+  const costs = lanes.map((lane): Series => ({ name: baselineName(lane, load), values: [] }));
+  await interleave(lanes, effort.rounds, async (lane, index) => {
+    const took = await move(load, lane, counts[index] as number);
+    rates[index]?.values.push((took.frames / took.ns) * 1e9);
+    costs[index]?.values.push(took.cpu / took.frames);
+  });
+  const name = caseName(load);
+  return [
+    ...compareFirst({ ...RATE, case: name }, rates),
+    ...compareFirst({ ...COST, case: name }, costs),
+  ];
+}
+
+const RATE = { metric: 'frames per second', unit: 'frames/s', better: 'more' } as const;
+const COST = { metric: 'main-thread CPU per frame', unit: 'ns', better: 'less' } as const;
+
+function caseName({ direction, length, batch, pairs }: Load): string {
+  const size = length === SUPER_FRAME ? '64 KB' : `${length} B`;
+  return `${direction} ${size} batch ${batch}${pairs > 1 ? `, ${pairs} queue pairs` : ''}`;
+}
+
+function compareFirst(measure: Measure, [ours, ...others]: Series[]): Result[] {
+  return compare(measure, ours as Series, others);
+}
+
+function baselineName({ contestant }: Lane, { direction }: Load): string {
+  if (contestant.name !== 'fs') return contestant.name;
+  return direction === 'send' ? 'fs.writeSync' : 'fs.read';
+}
+
+type Move = (load: Load, lane: Lane, count: number) => Promise<Took>;
+
+/** How many frames a program moves in a round; in finding out, its code gets warm. */
+async function calibrate(load: Load, lane: Lane, effort: Effort, move: Move): Promise<number> {
+  let count = 1024;
+  for (const part of [0.5, 1, 1]) {
+    const { frames, ns } = await move(load, lane, count);
+    count = whole(load, (frames / ns) * effort.roundMs * 1e6 * part);
+  }
+  return count;
+}
+
+/** Whole batches, and no more than may wait. */
+function whole({ direction, length, batch }: Load, frames: number): number {
+  const most = Math.min(QUEUE_LENGTH, MOST_WAITING / length);
+  const count = direction === 'receive' ? Math.min(frames, most) : frames;
+  return Math.max(1, Math.floor(count / batch)) * batch;
+}
+
+async function sendOnce({ length, batch }: Load, lane: Lane, count: number): Promise<Took> {
+  const { contestant, tap } = lane;
+  const before = tap.sent;
+  const took = await contestant.command('send', length, batch, count);
+  const arrived = tap.sent - before;
+  if (arrived !== count) throw new Error(`${contestant.name} sent ${count}, ${arrived} arrived`);
+  return took;
+}
+
+/** The frames wait at the TAP before the clock starts: their source takes no time from their receiver. */
+async function receiveOnce({ length, batch }: Load, lane: Lane, count: number): Promise<Took> {
+  const { contestant, tap } = lane;
+  const before = tap.dropped;
+  await run(programPath('wire'), ['fill', tap.name, String(length), String(count)]);
+  const lost = tap.dropped - before;
+  if (lost > 0) throw new Error(`the TAP dropped ${lost} of ${count} frames`);
+  return contestant.command('receive', batch, count);
+}

@@ -1,0 +1,68 @@
+/** A program under measurement: its process, which obeys one command at a time. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Took } from './contestants/commands.js';
+import { programPath } from './programs.js';
+
+/** The longest that a command may take, in ms. */
+const PATIENCE = 60_000;
+
+export class Contestant {
+  /** As it stands in the results. */
+  readonly name: string;
+  readonly #child: ChildProcess;
+  readonly #answers: AsyncIterator<string>;
+
+  private constructor(name: string, command: readonly string[]) {
+    this.name = name;
+    const [program = '', ...args] = command;
+    this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const output = this.#child.stdout as NonNullable<ChildProcess['stdout']>;
+    this.#answers = createInterface({ input: output })[Symbol.asyncIterator]();
+  }
+
+  /** The library, as a Node program uses it. */
+  static ours(nodeArgs: readonly string[] = []): Contestant {
+    return new Contestant('vhost-net', [process.execPath, ...nodeArgs, script('port')]);
+  }
+
+  static c(): Contestant {
+    return new Contestant('C program', [programPath('vhost')]);
+  }
+
+  /** `fs.writeSync` and `fs.read` on the TAP. */
+  static file(name: string): Contestant {
+    return new Contestant(name, [process.execPath, script('file')]);
+  }
+
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
+  /** Sends a command and returns what it took. Throws where the program ended or takes too long. */
+  async command(...words: readonly (string | number)[]): Promise<Took> {
+    const line = words.join(' ');
+    this.#child.stdin?.write(`${line}\n`);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`${this.name}: ${line}: no answer`)), PATIENCE);
+    });
+    try {
+      const { done, value } = await Promise.race([this.#answers.next(), late]);
+      if (done) throw new Error(`${this.name} ended at: ${line}`);
+      return JSON.parse(value) as Took;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends the process, whatever it does. */
+  end(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
+
+function script(name: 'port' | 'file'): string {
+  return fileURLToPath(new URL(`./contestants/${name}.js`, import.meta.url));
+}

@@ -1,0 +1,80 @@
+/** The library under measurement: a program of one thread that sends and receives through NetPort. */
+import { NetPort } from '../../../lib/index.js';
+import { clocked, obey } from './commands.js';
+import { makeBatches, makeFrame } from './frames.js';
+
+const ports: NetPort[] = [];
+
+function firstPort(): NetPort {
+  const [port] = ports;
+  if (!port) throw new Error('no port is open');
+  return port;
+}
+
+async function send(batches: Uint8Array[][], batch: number, count: number): Promise<void> {
+  const port = firstPort();
+  for (let sent = 0, next = 0; sent < count; sent += batch) {
+    const frames = batches[next] as Uint8Array[];
+    next = next + 1 === batches.length ? 0 : next + 1;
+    const taken = port.trySend(frames);
+    if (taken < frames.length) await port.send(taken === 0 ? frames : frames.slice(taken));
+  }
+  await port.flush();
+}
+
+/** Looks at the first byte of each frame; returns their sum, lest it be left out. */
+async function receive(count: number): Promise<number> {
+  let received = 0;
+  let sum = 0;
+  for await (const frames of firstPort()) {
+    for (const frame of frames) sum += frame.bytes[0] as number;
+    received += frames.length;
+    if (received >= count) break;
+  }
+  return sum;
+}
+
+async function respond(count: number): Promise<void> {
+  const port = firstPort();
+  const address = new Uint8Array(6);
+  let received = 0;
+  for await (const frames of port) {
+    for (const { bytes } of frames) {
+      address.set(bytes.subarray(0, 6));
+      bytes.copyWithin(0, 6, 12);
+      bytes.set(address, 6);
+    }
+    await port.send(frames);
+    received += frames.length;
+    if (received >= count) return;
+  }
+}
+
+async function closeAll(): Promise<void> {
+  await Promise.all(ports.splice(0).map((port) => port.close()));
+}
+
+await obey({
+  open: ([tap = '']) =>
+    clocked(0, async () => {
+      ports.push(await NetPort.open({ tap }));
+    }),
+  send: ([length, batch, count]) => {
+    const batches = makeBatches(Number(length), Number(batch));
+    return clocked(Number(count), () => send(batches, Number(batch), Number(count)));
+  },
+  receive: ([, count]) => clocked(Number(count), () => receive(Number(count))),
+  respond: ([count]) => clocked(Number(count), () => respond(Number(count))),
+  first: async ([tap = '']) => {
+    const frame = makeFrame(64, 0);
+    const took = await clocked(1, async () => {
+      const port = await NetPort.open({ tap });
+      ports.push(port);
+      await port.send(frame);
+      await port.flush();
+    });
+    await closeAll();
+    return took;
+  },
+  close: () => clocked(0, closeAll),
+});

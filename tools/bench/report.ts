@@ -1,0 +1,75 @@
+/** What a run measured, as `--json` writes it. */
+import { median, spread } from './statistics.js';
+
+export interface Result {
+  /** What was done: `send 64 B batch 32`. */
+  case: string;
+  /** What was measured of it: `frames per second`. */
+  metric: string;
+  unit: string;
+  /** Median of the rounds. */
+  ours: number;
+  baseline: {
+    /** Who else did it: `C program`. */
+    name: string;
+    value: number;
+    /** As that of ours. */
+    spread: number;
+  };
+  /** Ours by the baseline's; null where that is 0 and ours is not. */
+  ratio: number | null;
+  /** Median distance of a round from the median, as a part of it. */
+  spread: number;
+  /** Whether a larger number is the better one. */
+  better: 'more' | 'less';
+}
+
+export interface Report {
+  /** The machine: processor architecture, number of processors, and what it is. */
+  host: string;
+  /** Release of the kernel whose vhost-net was measured. */
+  kernel: string;
+  node: string;
+  results: Result[];
+}
+
+/** What one program reached, round by round. */
+export interface Series {
+  name: string;
+  values: number[];
+}
+
+export interface Measure {
+  case: string;
+  metric: string;
+  unit: string;
+  better: 'more' | 'less';
+}
+
+/** One result for each baseline. */
+export function compare(measure: Measure, ours: Series, baselines: readonly Series[]): Result[] {
+  const value = rounded(median(ours.values));
+  return baselines.map(({ name, values }) => {
+    const base = rounded(median(values));
+    return {
+      case: measure.case,
+      metric: measure.metric,
+      unit: measure.unit,
+      ours: value,
+      baseline: { name, value: base, spread: rounded(spread(values)) },
+      ratio: ratio(value, base),
+      spread: rounded(spread(ours.values)),
+      better: measure.better,
+    };
+  });
+}
+
+function ratio(ours: number, base: number): number | null {
+  if (base === 0) return ours === 0 ? 1 : null;
+  return rounded(ours / base);
+}
+
+/** To four digits: what is beyond them is noise. */
+function rounded(value: number): number {
+  return Number(value.toPrecision(4));
+}

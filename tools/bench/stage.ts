@@ -1,0 +1,83 @@
+/** The programs that the cases share: started when first needed, each with a TAP of its own. */
+import { BenchTap } from './bench-tap.js';
+import { Contestant } from './contestant.js';
+import type { Effort } from './options.js';
+
+export interface Lane {
+  contestant: Contestant;
+  tap: BenchTap;
+}
+
+/** Who takes part; ours is always the first. */
+export type Role = 'ours' | 'c' | 'fs';
+
+const STARTERS: Record<Role, () => Contestant> = {
+  ours: () => Contestant.ours(),
+  c: () => Contestant.c(),
+  fs: () => Contestant.file('fs'),
+};
+
+export class Stage {
+  readonly effort: Effort;
+  readonly #contestants = new Map<Role, Contestant>();
+  readonly #lanes = new Map<Role, Lane>();
+  #pairs = 0;
+
+  constructor(effort: Effort) {
+    this.effort = effort;
+  }
+
+  contestant(role: Role): Contestant {
+    const running = this.#contestants.get(role) ?? STARTERS[role]();
+    this.#contestants.set(role, running);
+    return running;
+  }
+
+  /** Programs, each open on a TAP with this many queue pairs. */
+  async lanes(roles: readonly Role[], pairs: number): Promise<Lane[]> {
+    if (pairs !== this.#pairs) await this.clear();
+    this.#pairs = pairs;
+    const lanes: Lane[] = [];
+    for (const role of roles) {
+      const lane = this.#lanes.get(role) ?? (await this.#open(role, pairs));
+      this.#lanes.set(role, lane);
+      lanes.push(lane);
+    }
+    return lanes;
+  }
+
+  /** Closes what {@link Stage.lanes} opened. */
+  async clear(): Promise<void> {
+    for (const { contestant, tap } of this.#lanes.values()) {
+      await contestant.command('close');
+      tap.remove();
+    }
+    this.#lanes.clear();
+  }
+
+  /** Ends every program. */
+  end(): void {
+    for (const contestant of this.#contestants.values()) contestant.end();
+  }
+
+  async #open(role: Role, pairs: number): Promise<Lane> {
+    const contestant = this.contestant(role);
+    const tap = new BenchTap(pairs);
+    await contestant.command('open', tap.name, pairs);
+    return { contestant, tap };
+  }
+}
+
+/** Calls `turn` for every one, round by round; who begins changes, so that none is always the first. */
+export async function interleave<T>(
+  all: readonly T[],
+  rounds: number,
+  turn: (one: T, index: number) => Promise<void>,
+): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < all.length; i++) {
+      const index = (round + i) % all.length;
+      await turn(all[index] as T, index);
+    }
+  }
+}
