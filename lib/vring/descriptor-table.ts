@@ -83,7 +83,7 @@ export class DescriptorTable {
   takeIndirect(segments: Uint32Array, readable: number, count: number): number {
     const at = this.#freeHead * this.#tableLength;
     const low = this.#tableLow + at * VRING_DESC_SIZE;
-    const high = this.#tableHigh + (low > 0xffff_ffff ? 1 : 0);
+    const high = this.#tableHigh + Math.floor(low / 2 ** 32);
     const head = this.takeOne(low, high, count * VRING_DESC_SIZE, VRING_DESC_F_INDIRECT);
     if (head < 0) return -1;
     const tables = this.#tables as Uint32Array;
@@ -109,10 +109,15 @@ export class DescriptorTable {
     return head;
   }
 
+  /** Whether a chain begins at `head`. */
+  inFlight(head: number): boolean {
+    return this.#taken[head] !== 0;
+  }
+
   /** Why the device cannot have given back `length` bytes in chain `head`, or undefined. */
   objection(head: number, length: number): string | undefined {
     if (head >= this.size) return `it gave back chain ${head} of ${this.size}`;
-    if (this.#taken[head] === 0) return `it gave back chain ${head}, which is not in flight`;
+    if (!this.inFlight(head)) return `it gave back chain ${head}, which is not in flight`;
     if (length > (this.#writable[head] as number)) {
       return `it wrote ${length} bytes to ${this.#writable[head]} in chain ${head}`;
     }

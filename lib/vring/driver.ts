@@ -43,6 +43,8 @@ export class VringDriver {
 
   readonly #descriptors: DescriptorTable;
   readonly #avail: Uint16Array;
+  /** Where in the avail ring each chain stands: our record, for that memory is the device's to write. */
+  readonly #positionOf: Uint16Array;
   readonly #used16: Uint16Array;
   readonly #used32: Uint32Array;
   readonly #eventIdx: boolean;
@@ -65,6 +67,7 @@ export class VringDriver {
     this.addresses = addresses;
     this.#descriptors = new DescriptorTable(memory, views.desc, options.indirect);
     this.#avail = views.avail;
+    this.#positionOf = new Uint16Array(size);
     this.#used16 = views.used16;
     this.#used32 = views.used32;
     this.#eventIdx = options.eventIdx ?? false;
@@ -135,6 +138,7 @@ export class VringDriver {
   #offer(head: number): number {
     if (head < 0) return -1;
     this.#avail[2 + (this.#availNext & (this.size - 1))] = head;
+    this.#positionOf[head] = this.#availNext;
     this.#availNext = (this.#availNext + 1) & MASK;
     this.#chains++;
     return head;
@@ -165,26 +169,31 @@ export class VringDriver {
   pop(): number {
     if (this.#broken) throw this.#broken;
     const position = this.#usedNext;
-    if (position === this.#usedSeen) {
-      const seen = Atomics.load(this.#used16, 1);
-      if (seen === position) return -1;
-      const count = (seen - position) & MASK;
-      const shown = (this.#availShown - position) & MASK;
-      if (count > shown) {
-        throw this.#break(`it gave back ${count} chains, ${shown} are in flight`);
-      }
-      this.#usedSeen = seen;
-    }
+    if (position === this.#usedSeen && !this.#look()) return -1;
     const at = 1 + 2 * (position & (this.size - 1));
     const head = this.#used32[at] as number;
     const length = this.#used32[at + 1] as number;
     const objection = this.#descriptors.objection(head, length);
     if (objection !== undefined) throw this.#break(objection);
+    if (this.#availNext !== this.#availShown) this.#checkShown(head);
     this.#descriptors.release(head);
     this.#chains--;
     this.#usedNext = (position + 1) & MASK;
     this.usedLength = length;
     return head;
+  }
+
+  /** Looks whether more chains came back. Throws `ERR_RING_BROKEN`. */
+  #look(): boolean {
+    const position = this.#usedNext;
+    const seen = Atomics.load(this.#used16, 1);
+    const count = (seen - position) & MASK;
+    const shown = (this.#availShown - position) & MASK;
+    if (count > shown) {
+      throw this.#break(`it gave back ${count} chains, ${shown} are in flight`);
+    }
+    this.#usedSeen = seen;
+    return count > 0;
   }
 
   /** Asks the device for no calls. With EVENT_IDX it stays quiet by itself until it is asked. */
@@ -204,6 +213,19 @@ export class VringDriver {
       Atomics.store(this.#avail, 0, 0);
     }
     return ((Atomics.load(this.#used16, 1) - this.#usedNext) & MASK) > after;
+  }
+
+  /** Throws `ERR_RING_BROKEN` for a chain in flight that was not published. */
+  #checkShown(head: number): void {
+    const position = this.#positionOf[head] as number;
+    const unshown = (this.#availNext - this.#availShown) & MASK;
+    if (((position - this.#availShown) & MASK) >= unshown) return;
+    // A chain that the device kept while 65536 others went by has the position of a newer one.
+    for (let other = 0; other < this.size; other++) {
+      if (other === head || this.#positionOf[other] !== position) continue;
+      if (this.#descriptors.inFlight(other)) return;
+    }
+    throw this.#break(`it gave back chain ${head}, of which it was not told`);
   }
 
   #break(what: string): StateError {

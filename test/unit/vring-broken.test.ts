@@ -63,6 +63,35 @@ test('chains that were added and not published cannot come back', () => {
   expect(() => driver.pop()).toThrow(/2 chains, 1 are in flight/);
 });
 
+test('a chain that was added and not published cannot come back in the place of another', () => {
+  const { driver, device, data } = makeRing({ size: 8 });
+  driver.addReadable(data, 0, 64);
+  driver.publish();
+  const unshown = driver.addReadable(data, 0, 64);
+  device.complete(unshown);
+  device.show();
+  expect(() => driver.pop()).toThrow(/chain 1, of which it was not told/);
+  expect([driver.inFlight, driver.free]).toEqual([2, 6]);
+});
+
+test('a chain that the device kept while 65536 others went by is no lie', () => {
+  const { driver, device, data } = makeRing({ size: 4 });
+  const kept = driver.addReadable(data, 0, 64);
+  for (let i = 1; i < 65_536; i++) {
+    driver.addReadable(data, 0, 64);
+    driver.publish();
+    if (i === 1) device.take();
+    device.serve();
+    device.show();
+    driver.pop();
+  }
+  // It stands where the kept one stood, and is not published.
+  driver.addReadable(data, 0, 64);
+  device.complete(kept);
+  device.show();
+  expect(driver.pop()).toBe(kept);
+});
+
 test('the exact number of bytes and chains is no lie', () => {
   const { driver, device } = busyRing();
   device.complete(2, 100);
