@@ -12,12 +12,19 @@ function layer(name: string, testTimeout: number) {
       pool: 'forks' as const,
       // Files that touch the machine run one after another, and the kernel layer in one process:
       // in a software-emulated machine every process costs seconds.
-      fileParallelism: name === 'unit',
+      fileParallelism: name === 'unit' || name === 'fuzz',
       isolate: name !== 'kernel',
     },
   };
 }
 
 export default defineConfig({
-  test: { projects: [layer('unit', 20_000), layer('native', 60_000), layer('kernel', 180_000)] },
+  test: {
+    projects: [
+      layer('unit', 20_000),
+      layer('native', 60_000),
+      layer('fuzz', 600_000),
+      layer('kernel', 180_000),
+    ],
+  },
 });

@@ -42,7 +42,7 @@ export async function lint(): Promise<LayerResult> {
   };
 }
 
-/** A layer that runs on this machine: `unit`, `native`, or `kernel` on the host's own vhost-net. */
+/** A layer that runs on this machine: `unit`, `native`, `fuzz`, or `kernel` on the host's own vhost-net. */
 export async function onHost(project: string): Promise<LayerResult> {
   heading(project);
   const report = reportFile(project);

@@ -5,7 +5,7 @@ import { columns } from '../cli/output.js';
 import { inVm, lint, onHost } from './layers.js';
 import { closingLine, type LayerResult, tableRows, total } from './results.js';
 
-const LAYERS = ['lint', 'unit', 'native', 'kernel'] as const;
+const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'kernel'] as const;
 type Layer = (typeof LAYERS)[number];
 
 /** The kernel lines that are supported, oldest first. */
