@@ -7,6 +7,15 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cause: 'the native addon was not built for this platform',
     cure: 'build it with `npm run build:native` in the package folder; it needs a C++ compiler, make and python3',
   },
+  ERR_BROKER_PROTOCOL: {
+    cause: 'what answers on the socket of a broker is none, or one of another version',
+    cure: 'mend the path, or use the same version at both ends; `ulimit -n` must leave room for the descriptors',
+  },
+  ERR_BROKER_REFUSED: {
+    cause:
+      'the broker does not let this user have these queues: the user, the TAP or the number is not allowed',
+    cure: 'start the broker with `--allow UID:TAP`, or a higher `--max-queues`; the hint has the very words',
+  },
   ERR_BUFFERS_REFUSED: {
     cause: 'the runtime does not let shared memory be an ArrayBuffer, or does not let go of one',
     cure: 'use Node.js itself: some embedders forbid external buffers',

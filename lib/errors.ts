@@ -39,6 +39,8 @@ export class VhostError extends Error {
 /** Codes of errors that are not a system call's. `docs/errors.md` has the cause and cure of each. */
 export type ErrorCode =
   | 'ERR_ADDON_NOT_FOUND'
+  | 'ERR_BROKER_PROTOCOL'
+  | 'ERR_BROKER_REFUSED'
   | 'ERR_BUFFERS_REFUSED'
   | 'ERR_BUSY'
   | 'ERR_CLOSED'

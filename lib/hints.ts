@@ -156,8 +156,12 @@ export const HINTS: Readonly<Record<string, Readonly<Record<string, string>>>> =
   ...HOST_HINTS,
 };
 
-/** The name of a call without its decoration: `ioctl(TUNSETIFF)` is `TUNSETIFF`. */
-function key(syscall: string, path?: string): string {
+/**
+ * The name of a call without its decoration: `ioctl(TUNSETIFF)` is `TUNSETIFF`, whoever called it: what
+ * failed in a broker has `broker: ` before it.
+ */
+function key(call: string, path?: string): string {
+  const syscall = call.replace(/^broker: /, '');
   if (syscall === 'open') return `open ${path ?? ''}`;
   return /^ioctl\((\w+)\)$/.exec(syscall)?.[1] ?? syscall;
 }

@@ -125,6 +125,7 @@ export const HOST_HINTS: Readonly<Record<string, Hints>> = {
       'too many descriptors are on their way between processes: raise `ulimit -n`, or let the other end read',
   },
   'recvmsg(AF_UNIX)': {
+    ETIMEDOUT: 'the other end does not answer: it may be stopped, or busy',
     ECONNRESET: 'the other end closed the connection and had not read everything',
   },
   tap: {

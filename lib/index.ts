@@ -8,6 +8,15 @@
  * @module
  */
 
+export type { AllowEntry } from './broker/allow-list.js';
+export {
+  Broker,
+  type BrokerGrant,
+  type BrokerOptions,
+  type BrokerRefusal,
+} from './broker/broker.js';
+export type { BrokeredPair } from './broker/queue-pairs.js';
+export { requestQueues } from './broker/request-queues.js';
 export { ERROR_CODES } from './error-codes.js';
 export {
   type ErrorCode,

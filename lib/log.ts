@@ -9,5 +9,7 @@ export const logHost = createDebug('vhost-net:host');
 export const logVring = createDebug('vhost-net:vring');
 /** Backends: bring-up and stop, step by step. */
 export const logVhost = createDebug('vhost-net:vhost');
+/** Brokers: who asked for what, and got it or not. */
+export const logBroker = createDebug('vhost-net:broker');
 /** Ports: life cycle, link changes, starving and refilling. */
 export const logPort = createDebug('vhost-net:port');

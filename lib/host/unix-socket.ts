@@ -135,8 +135,8 @@ export class UnixSocket extends Descriptor {
 
   /**
    * Calls `listener` while there is something to receive, the end and a reset included, until
-   * `close()`. It must receive until nothing waits. Keeps the process alive. Throws `ERR_BUSY` where
-   * there is a listener already.
+   * {@link UnixSocket.offReadable} or `close()`. It must receive until nothing waits. Keeps the
+   * process alive. Throws `ERR_BUSY` where there is a listener already.
    */
   onReadable(listener: () => void): void {
     if (this.#poller) throw new StateError('ERR_BUSY', 'the socket has a listener already');
@@ -145,15 +145,19 @@ export class UnixSocket extends Descriptor {
     this.#poller = poller;
   }
 
-  override close(): void {
+  /** Ends the subscription. The listener is not called again. */
+  offReadable(): void {
     this.#poller?.close();
     this.#poller = undefined;
+  }
+
+  override close(): void {
+    this.offReadable();
     super.close();
   }
 
   override closeAsync(): Promise<void> {
-    this.#poller?.close();
-    this.#poller = undefined;
+    this.offReadable();
     return super.closeAsync();
   }
 }

@@ -12,6 +12,7 @@ const LAYERS = [
   'vring',
   'net',
   'vhost',
+  'broker',
   'vhost-user',
   'device',
   'port',
