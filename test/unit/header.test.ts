@@ -5,11 +5,14 @@ import {
   copyOffload,
   HEADER_LENGTHS,
   headerLengthOf,
+  type NetHeader,
   type Offload,
   plainOffload,
   readHeader,
+  readNetHeader,
   readU16,
   writeHeader,
+  writeNetHeader,
 } from '../../lib/net/header.js';
 import { bit } from '../../lib/uapi/virtio-net.js';
 
@@ -20,14 +23,27 @@ const SAMPLE: Offload = {
   gsoSize: 0x05b4,
   checksumStart: 0x1234,
   checksumOffset: 0xff10,
+  outerTransport: 0x0122,
+  innerNetwork: 0x0350,
 };
 
 /*
  * struct virtio_net_hdr_v1 (virtio 1.3 §5.1.6), little-endian:
  *
  *   0 flags │ 1 gso_type │ 2 hdr_len │ 4 gso_size │ 6 csum_start │ 8 csum_offset │ 10 num_buffers
+ *   12 hash_value (32 bits) │ 16 hash_report │ 18 padding │ 20 outer_th_offset │ 22 inner_nh_offset
  */
 const SAMPLE_BYTES = '01844204b405341210ff';
+const TUNNEL_BYTES = '22015003';
+const bytesOf = (length: number, middle = '') =>
+  SAMPLE_BYTES + (middle.padEnd(20, '0') + TUNNEL_BYTES).slice(0, 2 * length - 20);
+
+const DEVICE_SAMPLE: NetHeader = {
+  ...SAMPLE,
+  numBuffers: 0x0203,
+  hashValue: 0x1234_5678,
+  hashReport: 0x0a0b,
+};
 
 const offload: fc.Arbitrary<Offload> = fc.record({
   flags: fc.integer({ min: 0, max: 255 }),
@@ -36,13 +52,20 @@ const offload: fc.Arbitrary<Offload> = fc.record({
   gsoSize: fc.integer({ min: 0, max: 65_535 }),
   checksumStart: fc.integer({ min: 0, max: 65_535 }),
   checksumOffset: fc.integer({ min: 0, max: 65_535 }),
+  outerTransport: fc.integer({ min: 0, max: 65_535 }),
+  innerNetwork: fc.integer({ min: 0, max: 65_535 }),
 });
+
+/** What a header of `length` bytes has room for. */
+function within<T extends Offload>(length: number, header: T): T {
+  return length === 24 ? header : { ...header, outerTransport: 0, innerNetwork: 0 };
+}
 
 describe.each(HEADER_LENGTHS)('a header of %i bytes', (length) => {
   test('is little-endian, byte for byte, and 0 where it says nothing', () => {
     const bytes = new Uint8Array(length).fill(0xee);
     writeHeader(bytes, 0, length, SAMPLE);
-    expect(Buffer.from(bytes).toString('hex')).toBe(SAMPLE_BYTES.padEnd(2 * length, '0'));
+    expect(Buffer.from(bytes).toString('hex')).toBe(bytesOf(length));
   });
 
   test('is written nowhere else', () => {
@@ -58,11 +81,33 @@ describe.each(HEADER_LENGTHS)('a header of %i bytes', (length) => {
       fc.property(offload, fc.nat(20), (written, at) => {
         const bytes = new Uint8Array(64).fill(0xee);
         writeHeader(bytes, at, length, written);
-        const read = plainOffload();
-        readHeader(bytes, at, read);
-        expect(read).toEqual(written);
+        const read = { ...SAMPLE };
+        readHeader(bytes, at, read, length);
+        expect(read).toEqual(within(length, written));
       }),
     );
+  });
+
+  test('with what a device says is little-endian, in as far as there is room', () => {
+    const bytes = new Uint8Array(length + 16).fill(0xee);
+    writeNetHeader(bytes, 8, length, DEVICE_SAMPLE);
+    const expected = bytesOf(length, '0302' + '78563412' + '0b0a' + '0000');
+    expect(Buffer.from(bytes.subarray(8, 8 + length)).toString('hex')).toBe(expected);
+    expect([bytes[7], bytes[8 + length]]).toEqual([0xee, 0xee]);
+  });
+
+  test('with what a device says reads back as it was written', () => {
+    const bytes = new Uint8Array(64).fill(0xee);
+    const hashValue = 0xfedc_ba98;
+    writeNetHeader(bytes, 3, length, { ...DEVICE_SAMPLE, hashValue });
+    const read = { ...DEVICE_SAMPLE };
+    readNetHeader(bytes, 3, length, read);
+    expect(read).toEqual({
+      ...within(length, DEVICE_SAMPLE),
+      numBuffers: length >= 12 ? DEVICE_SAMPLE.numBuffers : 0,
+      hashValue: length >= 20 ? hashValue : 0,
+      hashReport: length >= 20 ? DEVICE_SAMPLE.hashReport : 0,
+    });
   });
 
   test('of a frame that needs nothing is all zeroes, and nothing else is', () => {
@@ -78,7 +123,7 @@ test('the lengths are those of the kernel', () => {
 });
 
 test('a plain offload says nothing', () => {
-  expect(Object.values(plainOffload())).toEqual([0, 0, 0, 0, 0, 0]);
+  expect(Object.values(plainOffload())).toEqual(new Array(8).fill(0));
 });
 
 test('copyOffload() copies every field', () => {

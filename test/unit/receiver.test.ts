@@ -102,6 +102,8 @@ describe('frames of one buffer', () => {
       gsoSize: 1460,
       checksumStart: 34,
       checksumOffset: 16,
+      outerTransport: 0,
+      innerNetwork: 0,
     });
   });
 
