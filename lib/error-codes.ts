@@ -33,6 +33,11 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cause: 'a feature was required that the backend does not offer',
     cure: 'leave it out, or use a kernel that has it: `vhost-net doctor` names what this one offers',
   },
+  ERR_FRAME_OFFLOAD: {
+    cause:
+      "a frame's headers are cut short or contradict each other, or its virtio-net header asks for what such a frame cannot have",
+    cure: 'the message says what is wrong; whoever handles frames from outside drops such a one',
+  },
   ERR_FRAME_SIZE: {
     cause: 'a frame is shorter than an Ethernet header or longer than 65557 bytes',
     cure: 'send frames of 14 to 65557 bytes',

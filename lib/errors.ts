@@ -45,6 +45,7 @@ export type ErrorCode =
   | 'ERR_BUSY'
   | 'ERR_CLOSED'
   | 'ERR_FEATURES_NOT_OFFERED'
+  | 'ERR_FRAME_OFFLOAD'
   | 'ERR_FRAME_SIZE'
   | 'ERR_HEADER_LENGTH'
   | 'ERR_INVALID_ARG_TYPE'

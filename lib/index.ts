@@ -43,6 +43,7 @@ export {
   UnixSocket,
   type UnixSocketType,
 } from './host/unix-socket.js';
+export { completeChecksum } from './net/checksum.js';
 export { MEANING_CHANGERS, negotiate, PORT_FEATURES } from './net/features.js';
 export { flowHash } from './net/flow-hash.js';
 export {
@@ -50,12 +51,17 @@ export {
   HEADER_LENGTHS,
   type HeaderLength,
   headerLengthOf,
+  type NetHeader,
   type Offload,
   plainOffload,
   readHeader,
+  readNetHeader,
   writeHeader,
+  writeNetHeader,
 } from './net/header.js';
 export { OFFLOAD_FEATURES, offloadFeatures, tunOffloads } from './net/offload-features.js';
+export { prepareOffload } from './net/prepare-offload.js';
+export { Segmenter } from './net/segmenter.js';
 export type { PortCounters } from './port/counters.js';
 export { Frame, type Sendable } from './port/frame.js';
 export { NetPort } from './port/net-port.js';

@@ -24,6 +24,9 @@ export const IPV6_HLEN = 40;
 const MAX_TAGS = 2;
 /** RFC 8200 recommends an order of seven; senders that repeat one are let by once. */
 const MAX_EXTENSIONS = 8;
+/** Types of routing headers (RFC 6275, RFC 8754). */
+const ROUTING_MOBILE = 2;
+const ROUTING_SEGMENTS = 4;
 /** IPv4: more fragments, or an offset; that is, anything but "don't fragment" and the reserved bit. */
 const FRAGMENT_MASK = 0x3fff;
 
@@ -37,6 +40,11 @@ export interface PacketLayout {
   transport: number;
   /** `IPPROTO_*` of the transport, where it has an offset. */
   protocol: number;
+  /**
+   * Offset of the address that the transport's checksum counts as the destination: the header's own, or
+   * with a routing header that is not done with the last on the way (RFC 8200 §8.1).
+   */
+  destination: number;
   /** Offset behind the IP packet; padding may follow. */
   end: number;
   /** Whether it is a fragment of a packet. */
@@ -52,6 +60,7 @@ export function emptyLayout(): PacketLayout {
     network: 0,
     transport: 0,
     protocol: 0,
+    destination: 0,
     end: 0,
     fragment: false,
     problem: '',
@@ -64,6 +73,7 @@ export function locate(bytes: Uint8Array, length: number, layout: PacketLayout):
   layout.network = 0;
   layout.transport = 0;
   layout.protocol = 0;
+  layout.destination = 0;
   layout.end = length;
   layout.fragment = false;
   layout.problem = '';
@@ -101,6 +111,7 @@ function locateIpv4(bytes: Uint8Array, at: number, length: number, layout: Packe
   }
   layout.version = 4;
   layout.network = at;
+  layout.destination = at + 16;
   const headerLength = (first & 0x0f) * 4;
   const end = at + read16(bytes, at + 2);
   if (headerLength < IPV4_HLEN || at + headerLength > end) {
@@ -131,6 +142,7 @@ function locateIpv6(bytes: Uint8Array, at: number, length: number, layout: Packe
   }
   layout.version = 6;
   layout.network = at;
+  layout.destination = at + 24;
   const end = at + IPV6_HLEN + read16(bytes, at + 4);
   if (end > length) {
     layout.problem = 'its IPv6 packet is cut short';
@@ -149,16 +161,37 @@ function locateIpv6(bytes: Uint8Array, at: number, length: number, layout: Packe
       return;
     }
     const units = bytes[header + 1] as number;
-    const bytesOfHeader = next === IPPROTO_AH ? (units + 2) * 4 : (units + 1) * 8;
+    const after = header + (next === IPPROTO_AH ? (units + 2) * 4 : (units + 1) * 8);
+    if (after > end) {
+      layout.problem = 'its IPv6 extension headers are cut short';
+      return;
+    }
+    if (next === IPPROTO_ROUTING && !locateLastStop(bytes, header, after, layout)) return;
     next = bytes[header] as number;
-    header += bytesOfHeader;
-  }
-  if (header > end) {
-    layout.problem = 'its IPv6 extension headers are cut short';
-    return;
+    header = after;
   }
   layout.protocol = next;
   layout.transport = header;
+}
+
+/** Where a routing header with stops to come has the last of them. */
+function locateLastStop(
+  bytes: Uint8Array,
+  header: number,
+  after: number,
+  layout: PacketLayout,
+): boolean {
+  const stopsLeft = bytes[header + 3] as number;
+  if (stopsLeft === 0) return true;
+  const type = bytes[header + 2] as number;
+  // Mobile IPv6 has one address; segment routing has the last one first.
+  const known = type === ROUTING_MOBILE || type === ROUTING_SEGMENTS;
+  if (!known || after - header < 8 + 16) {
+    layout.problem = 'its IPv6 routing header does not tell the destination';
+    return false;
+  }
+  layout.destination = header + 8;
+  return true;
 }
 
 function isExtension(protocol: number): boolean {

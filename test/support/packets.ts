@@ -40,6 +40,17 @@ export function packet(fields: PacketFields): Uint8Array {
   return bytesOf([...destination, ...source], tags, be16(etherType), ip, fields.transport);
 }
 
+/** As {@link packet}, with the transport's checksum; `last` is the destination behind a routing header. */
+export function sealed(fields: PacketFields, last = fields.destination): Uint8Array {
+  const transport = fields.transport.slice();
+  const at = fields.protocol === TCP ? 16 : 6;
+  transport.set([0, 0], at);
+  const addresses = bytesOf(parseAddress(fields.source), parseAddress(last));
+  const sum = transportChecksum(addresses, fields.protocol, transport);
+  transport.set(be16(sum === 0 ? 0xffff : sum), at);
+  return packet({ ...fields, transport });
+}
+
 export interface TcpFields {
   ports?: [source: number, destination: number];
   sequence?: number;

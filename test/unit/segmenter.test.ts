@@ -1,0 +1,231 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { plainOffload } from '../../lib/net/header.js';
+import { prepareOffload } from '../../lib/net/prepare-offload.js';
+import { Segmenter } from '../../lib/net/segmenter.js';
+import {
+  ACK,
+  CWR,
+  FIN,
+  type PacketFields,
+  PSH,
+  packet,
+  payloadOf,
+  sealed,
+  TCP,
+  tcp,
+  UDP,
+  udp,
+} from '../support/packets.js';
+
+const V4 = { source: '10.0.0.1', destination: '10.0.0.2' };
+const V6 = { source: 'fd00::1', destination: 'fd00::2' };
+
+interface Case {
+  fields: Omit<PacketFields, 'protocol' | 'transport'>;
+  protocol: number;
+  sequence: number;
+  flags: number;
+  options: number[];
+  payload: Uint8Array;
+  mss: number;
+}
+
+const words = (max: number) =>
+  fc.integer({ min: 0, max }).map((count) => new Array<number>(4 * count).fill(1));
+const extension: fc.Arbitrary<[number, number[]]> = fc
+  .tuple(fc.constantFrom(0, 60, 43), fc.integer({ min: 0, max: 3 }))
+  .map(([protocol, units]) => [protocol, [units, ...new Array<number>(6 + 8 * units).fill(0)]]);
+
+const aCase: fc.Arbitrary<Case> = fc
+  .record({
+    ends: fc.constantFrom(V4, V6),
+    tags: fc.constantFrom<[number, number][][]>(
+      [],
+      [[0x8100, 5]],
+      [
+        [0x88a8, 0x2009],
+        [0x8100, 7],
+      ],
+    ),
+    id: fc.nat(65_535),
+    ipOptions: words(10),
+    extensions: fc.array(extension, { maxLength: 4 }),
+    protocol: fc.constantFrom(TCP, UDP),
+    sequence: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+    flags: fc.nat(255),
+    options: words(10),
+    length: fc.integer({ min: 0, max: 5000 }),
+    mss: fc.integer({ min: 80, max: 2000 }),
+  })
+  .map(({ ends, tags, id, ipOptions, extensions, length, ...rest }) => ({
+    ...rest,
+    fields: { ...ends, tags, id, options: ipOptions, extensions },
+    payload: payloadOf(length),
+  }));
+
+/** Segment `index` of `count`, as a sender that knows nothing of offloads would have made it. */
+function frameOf(of: Case, index: number, count: number): Uint8Array {
+  const start = index * of.mss;
+  const payload = count === 1 ? of.payload : of.payload.slice(start, start + of.mss);
+  let { flags } = of;
+  if (index < count - 1) flags &= ~(FIN | PSH);
+  if (index > 0) flags &= ~CWR;
+  const sequence = (of.sequence + start) % 2 ** 32;
+  const transport =
+    of.protocol === TCP ? tcp(payload, { sequence, flags, options: of.options }) : udp(payload);
+  const id = ((of.fields.id ?? 0) + index) % 65_536;
+  return sealed({ ...of.fields, id, protocol: of.protocol, transport });
+}
+
+/** All of it in one frame, without its checksum. */
+function superFrameOf(of: Case): Uint8Array {
+  const { protocol, payload, sequence, flags, options } = of;
+  const transport = protocol === TCP ? tcp(payload, { sequence, flags, options }) : udp(payload);
+  return packet({ ...of.fields, protocol, transport });
+}
+
+function segmented(of: Case, segmenter = new Segmenter()): Uint8Array[] {
+  const bytes = superFrameOf(of);
+  const offload = plainOffload();
+  prepareOffload(bytes, offload, of.mss);
+  return segmenter.segment(bytes, offload).map((frame) => frame.slice());
+}
+
+const expectedOf = (of: Case) => {
+  const count = Math.max(1, Math.ceil(of.payload.length / of.mss));
+  return Array.from({ length: count }, (_, i) => frameOf(of, i, count));
+};
+
+test('a super-frame becomes the frames that a sender without offloads would have made', () => {
+  const segmenter = new Segmenter();
+  fc.assert(
+    fc.property(aCase, (of) => {
+      expect(segmented(of, segmenter)).toEqual(expectedOf(of));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a super-frame of 64 KiB becomes 45 full frames and the rest', () => {
+  const of: Case = {
+    fields: { ...V4, id: 65_500 },
+    protocol: TCP,
+    sequence: 0xffff_ff00,
+    flags: ACK | PSH | CWR,
+    options: [],
+    payload: payloadOf(65_495),
+    mss: 1448,
+  };
+  const frames = segmented(of);
+  expect(frames.length).toBe(46);
+  expect(frames).toEqual(expectedOf(of));
+});
+
+describe('frames like those before', () => {
+  const of: Case = {
+    fields: V4,
+    protocol: TCP,
+    sequence: 1,
+    flags: ACK,
+    options: [],
+    payload: payloadOf(5000),
+    mss: 1460,
+  };
+
+  test('lie in the same views', () => {
+    const segmenter = new Segmenter();
+    const bytes = superFrameOf(of);
+    const offload = plainOffload();
+    prepareOffload(bytes, offload, of.mss);
+    const first = segmenter.segment(bytes, offload);
+    const views = [...first];
+    const second = segmenter.segment(bytes, offload);
+    expect(second).toBe(first);
+    for (const [i, view] of views.entries()) expect(second[i]).toBe(view);
+  });
+
+  test('leave the super-frame and its header as they are', () => {
+    const bytes = superFrameOf(of);
+    const offload = plainOffload();
+    prepareOffload(bytes, offload, of.mss);
+    const before = [bytes.slice(), { ...offload }];
+    new Segmenter().segment(bytes, offload);
+    expect([bytes, offload]).toEqual(before);
+  });
+});
+
+describe('a frame that is not to be cut', () => {
+  test('is itself where it needs nothing', () => {
+    const bytes = packet({ ...V4, protocol: UDP, transport: udp(payloadOf(5)) });
+    const frames = new Segmenter().segment(bytes, plainOffload());
+    expect(frames.length).toBe(1);
+    expect(frames[0]).toBe(bytes);
+  });
+
+  test('gets its checksum in a copy', () => {
+    const fields = { ...V6, protocol: UDP, transport: udp(payloadOf(501)) };
+    const bytes = packet(fields);
+    const offload = plainOffload();
+    prepareOffload(bytes, offload);
+    const before = [bytes.slice(), { ...offload }];
+    expect(new Segmenter().segment(bytes, offload)).toEqual([sealed(fields)]);
+    expect([bytes, offload]).toEqual(before);
+  });
+});
+
+describe('what cannot be segmented', () => {
+  const bytes = packet({ ...V4, protocol: TCP, transport: tcp(payloadOf(3000)) });
+  const good = plainOffload();
+  prepareOffload(bytes, good, 1000);
+
+  test.each([
+    ['UDP fragmentation', { gsoType: 3 }, 'UDP fragmentation is not done'],
+    ['a type for another protocol', { gsoType: 5 }, 'type 5 is not how TCP over IPv4 is cut'],
+    ['a type for another version of IP', { gsoType: 4 }, 'type 4 is not how TCP over IPv4 is cut'],
+    ['a type that nobody knows', { gsoType: 0x77 }, 'type 119 is not how TCP over IPv4 is cut'],
+    ['a tunnel', { gsoType: 0x21 }, 'type 33 is not how TCP over IPv4 is cut'],
+    ['segments without payload', { gsoSize: 0 }, 'its segments would be empty'],
+    ['segments of a byte each', { gsoSize: 1 }, 'more than 2048 segments'],
+    ['no checksum asked for', { flags: 0 }, 'its checksum is not where it belongs'],
+    ['a checksum from elsewhere', { checksumStart: 33 }, 'its checksum is not where it belongs'],
+    ['a checksum elsewhere', { checksumOffset: 6 }, 'its checksum is not where it belongs'],
+  ])('%s: ERR_FRAME_OFFLOAD', (_, wrong, message) => {
+    expect(() => new Segmenter().segment(bytes, { ...good, ...wrong })).toThrow(
+      expect.objectContaining({
+        name: 'RangeError',
+        code: 'ERR_FRAME_OFFLOAD',
+        message: expect.stringContaining(message),
+      }),
+    );
+  });
+});
+
+test('whatever frame and header say, there are frames, or an ERR_FRAME_OFFLOAD', () => {
+  const segmenter = new Segmenter();
+  let cut = 0;
+  fc.assert(
+    fc.property(
+      aCase,
+      fc.array(fc.tuple(fc.nat(130), fc.nat(255)), { maxLength: 4 }),
+      fc.array(fc.tuple(fc.nat(7), fc.nat(65_535)), { maxLength: 1 }),
+      fc.nat(5200),
+      (of, changes, lies, length) => {
+        const bytes = superFrameOf(of);
+        const offload = plainOffload();
+        prepareOffload(bytes, offload, of.mss);
+        for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
+        const keys = Object.keys(offload) as (keyof typeof offload)[];
+        for (const [key, value] of lies) offload[keys[key] as keyof typeof offload] = value;
+        const short = length % 3 === 0 ? bytes.subarray(0, length) : bytes;
+        try {
+          cut += segmenter.segment(short, offload).length > 1 ? 1 : 0;
+        } catch (error) {
+          expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_FRAME_OFFLOAD' });
+        }
+      },
+    ),
+    { numRuns: 2000 },
+  );
+  expect(cut).toBeGreaterThan(10);
+});
