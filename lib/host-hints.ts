@@ -92,6 +92,10 @@ export const HOST_HINTS: Readonly<Record<string, Hints>> = {
     EBADF: 'the number is not that of an open descriptor of this process',
     EMFILE: 'the process has too many open files: raise `ulimit -n`, or close ports',
   },
+  close: {
+    EBADF:
+      'somebody else closed the number of this descriptor: look for a close() of a number that was not its own',
+  },
   'sendmmsg(AF_PACKET)': {
     ENETDOWN: 'the link is down: `ip link set NAME up`',
     EMSGSIZE: 'the frame is longer than the MTU of the interface',

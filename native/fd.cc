@@ -9,12 +9,21 @@
 
 namespace vhostnet {
 
+FdState::FdState(int number) : fd(number) {
+  struct stat status;
+  if (fstat(number, &status) < 0) return;
+  device = status.st_dev;
+  inode = status.st_ino;
+}
+
 int FdState::Close() {
   if (busy.load() > 0) return -EBUSY;
   int number = fd.exchange(-1);
   if (number < 0) return 0;
+  struct stat now;
+  bool ours = fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
   // On Linux the number is gone even when close() reports an error: never try again.
-  int result = static_cast<int>(Checked(close(number)));
+  int result = ours ? static_cast<int>(Checked(close(number))) : -EBADF;
   holds.clear();
   return result;
 }
@@ -39,6 +48,8 @@ Napi::Value Fd::CloseAsync(const Napi::CallbackInfo& info) {
   // The number leaves this object at once, so that nothing can use it while it is being closed.
   if (state_->busy.load() > 0) return ResolvedPromise(info.Env(), -EBUSY);
   auto closing = std::make_shared<FdState>(state_->fd.exchange(-1));
+  closing->device = state_->device;
+  closing->inode = state_->inode;
   closing->holds.swap(state_->holds);
   return RunOnPool(info.Env(), [closing] { return closing->Close(); });
 }

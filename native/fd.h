@@ -2,6 +2,8 @@
 // (garbage collection, the end of the environment, the end of a system call on the thread pool).
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <memory>
 #include <vector>
@@ -11,15 +13,19 @@
 namespace vhostnet {
 
 struct FdState {
-  explicit FdState(int number) : fd(number) {}
+  explicit FdState(int number);
   ~FdState() { Close(); }
   FdState(const FdState&) = delete;
   FdState& operator=(const FdState&) = delete;
 
-  // Returns 0 or -errno; -EBUSY while a call on the thread pool still uses the number.
+  // Returns 0 or -errno; -EBUSY while a call on the thread pool still uses the number, -EBADF where
+  // somebody else closed it: another file that has the number by now stays open.
   int Close();
 
   std::atomic<int> fd;
+  // Which file it is, as far as fstat tells: all eventfds are one.
+  dev_t device = 0;
+  ino_t inode = 0;
   // Calls under way on the thread pool.
   std::atomic<int> busy{0};
   // The mappings that the kernel object behind this descriptor may write to (a vhost device's

@@ -40,7 +40,7 @@ export abstract class Descriptor {
 
   /**
    * Closes the descriptor. Closing twice is no error. Throws `ERR_BUSY` while a call on the thread
-   * pool uses it.
+   * pool uses it, `EBADF` where somebody else closed its number; it is closed then.
    */
   close(): void {
     if (this.#closed) return;

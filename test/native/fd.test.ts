@@ -111,6 +111,19 @@ describe('the addon’s Fd', () => {
     next.close();
   });
 
+  test('whose number somebody else closed is EBADF, and the file that has it now stays open', async () => {
+    for (const close of [(fd: Fd) => fd.close(), (fd: Fd) => fd.closeAsync()]) {
+      const fd = native.open('/dev/null', 2) as Fd;
+      closeSync(fd.number());
+      const next = native.open('/dev/zero', 2) as Fd;
+      expect(next.number()).toBe(fd.number());
+      expect(await close(fd)).toBe(EBADF);
+      expect(fd.number()).toBe(-1);
+      expect(isOpen(next.number())).toBe(true);
+      expect(next.close()).toBe(0);
+    }
+  });
+
   test('is told from every other object', () => {
     for (const stranger of [
       {},
