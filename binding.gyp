@@ -10,6 +10,7 @@
             "native/errno_table.cc",
             "native/eventfd.cc",
             "native/fd.cc",
+            "native/glibc_floor.c",
             "native/kvm.cc",
             "native/kvm_guest.cc",
             "native/layout.cc",
@@ -35,7 +36,7 @@
           "cflags": ["-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],
           "cflags_cc": ["-std=c++17", "-fexceptions"],
           "cflags!": ["-fno-exceptions"],
-          "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"]
+          "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"]
         }, {
           "type": "none"
         }]

@@ -96,9 +96,11 @@ static Napi::Value SetNonblock(const Napi::CallbackInfo& info) {
 
 // fileSize(fd): bytes, as a bigint.
 static Napi::Value FileSize(const Napi::CallbackInfo& info) {
-  struct stat status;
-  if (fstat(FdArg(info, 0), &status) < 0) return Result(info.Env(), -errno);
-  return Napi::BigInt::New(info.Env(), static_cast<uint64_t>(status.st_size));
+  struct statx status;
+  if (statx(FdArg(info, 0), "", AT_EMPTY_PATH, STATX_SIZE, &status) < 0) {
+    return Result(info.Env(), -errno);
+  }
+  return Napi::BigInt::New(info.Env(), static_cast<uint64_t>(status.stx_size));
 }
 
 // ioctl(fd, request, bytes | number): any request with any argument, for what has no function here.

@@ -148,7 +148,7 @@ function open(backing: RegionBacking, size: number): { fd: Fd; offset: number } 
       : duplicate(backing.fd);
   // Touching a page beyond the end of the file would kill the process with SIGBUS.
   try {
-    const fileSize = checkedValue<bigint>(native.fileSize(fd), 'fstat', undefined, [fd.number()]);
+    const fileSize = checkedValue<bigint>(native.fileSize(fd), 'statx', undefined, [fd.number()]);
     if (fileSize < BigInt(offset + size)) {
       throw rangeError(`the file has ${fileSize} bytes, ${offset + size} are needed`);
     }
