@@ -4,6 +4,8 @@ import { VmError } from './errors.js';
 
 export interface RunOptions {
   cwd?: string;
+  /** Added to our own. */
+  env?: Record<string, string>;
   /** Bytes for the tool's standard input. */
   input?: Uint8Array | string;
   /** Kills the tool. */
@@ -21,7 +23,7 @@ export async function run(
   const child = spawn(command, args, {
     cwd: options.cwd,
     // Users other than root seldom have the sbin folders, where depmod is, on their path.
-    env: { ...process.env, LC_ALL: 'C', PATH: `${PATH}:/usr/sbin:/sbin` },
+    env: { ...process.env, LC_ALL: 'C', PATH: `${PATH}:/usr/sbin:/sbin`, ...options.env },
     signal: options.signal,
   });
   const out: Buffer[] = [];

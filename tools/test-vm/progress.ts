@@ -16,9 +16,12 @@ export interface Progress {
 const silentStep: Step = { done() {}, drop() {} };
 export const silent: Progress = { step: () => silentStep, note() {} };
 
-/** Lines on `stream`; on a terminal the running step is shown and then replaced by its outcome. */
-export function progressOn(stream: NodeJS.WriteStream): Progress {
-  const line = (text: string) => `vm: ${text}`;
+/**
+ * Lines on `stream` that begin with `who`; on a terminal the running step is shown and then replaced by
+ * its outcome.
+ */
+export function progressOn(stream: NodeJS.WriteStream, who = 'vm'): Progress {
+  const line = (text: string) => `${who}: ${text}`;
   return {
     step(text) {
       const start = performance.now();

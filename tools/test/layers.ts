@@ -1,9 +1,10 @@
 /** Runs one layer of tests, its output shown as it comes. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type NodeLine, nodeBinary } from '../addon/node-lines.js';
 import { STATUS_VM_FAILED } from '../test-vm/status.js';
 import { countReport, type LayerResult } from './results.js';
 
@@ -34,6 +35,7 @@ export async function lint(): Promise<LayerResult> {
   for (const command of LINTERS) if ((await run([...command])) !== 0) failed++;
   return {
     layer: 'lint',
+    node: '',
     kernel: '',
     passed: LINTERS.length - failed,
     failed,
@@ -42,14 +44,30 @@ export async function lint(): Promise<LayerResult> {
   };
 }
 
-/** A layer that runs on this machine: `unit`, `native`, `fuzz`, or `kernel` on the host's own vhost-net. */
+/** A layer that runs on this machine: all but `lint`, `kernel` on the host's own vhost-net. */
 export async function onHost(project: string): Promise<LayerResult> {
-  heading(project);
-  const report = reportFile(project);
+  return onNode(project, process.execPath);
+}
+
+/** A layer that runs on this machine, under the Node of a line. */
+export async function onNodeLine(project: string, line: NodeLine): Promise<LayerResult> {
+  return onNode(project, await nodeBinary(line));
+}
+
+async function onNode(project: string, binary: string): Promise<LayerResult> {
+  const node = execFileSync(binary, ['-p', 'process.versions.node'], { encoding: 'utf8' }).trim();
+  heading(`${project}, Node ${node}`);
+  const report = reportFile(`${project}-${node}`);
   const started = performance.now();
-  const exitCode = await run(vitest(project, report));
+  const exitCode = await run(vitest(project, report), binary);
   const kernel = project === 'kernel' ? release() : '';
-  return { layer: project, kernel, ...countReport(report, exitCode), seconds: since(started) };
+  return {
+    layer: project,
+    node,
+    kernel,
+    ...countReport(report, exitCode),
+    seconds: since(started),
+  };
 }
 
 /** The kernel layer under `kernel`: a line (`6.1`) or the path of an image. */
@@ -73,6 +91,7 @@ export async function inVm(kernel: string): Promise<LayerResult> {
   }
   return {
     layer: 'kernel',
+    node: process.versions.node,
     kernel: read(releaseFile) ?? kernel,
     ...countReport(report, exitCode),
     seconds: since(started),
@@ -94,10 +113,10 @@ function reportFile(name: string): string {
   return file;
 }
 
-/** Runs a script under this Node in the package's folder. Returns its exit code. */
-function run(args: string[]): Promise<number> {
+/** Runs a script in the package's folder, under this Node or another. Returns its exit code. */
+function run(args: string[], node = process.execPath): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
+    const child = spawn(node, args, { cwd: ROOT, stdio: 'inherit' });
     child.on('error', reject);
     child.on('exit', (code) => resolve(code ?? 1));
   });

@@ -1,53 +1,61 @@
 #!/usr/bin/env node
 /** `npm test`: every layer from cheap to real, and one table of them all. */
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
+import { NODE_LINES, type NodeLine } from '../addon/node-lines.js';
 import { columns } from '../cli/output.js';
-import { inVm, lint, onHost } from './layers.js';
+import { inVm, lint, onHost, onNodeLine } from './layers.js';
 import { closingLine, type LayerResult, tableRows, total } from './results.js';
 
-const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'kernel'] as const;
+const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'kernel'] as const;
 type Layer = (typeof LAYERS)[number];
+/** The layers that run under every line of Node. */
+const ON_EVERY_NODE: readonly Layer[] = ['unit', 'native'];
 
 /** The kernel lines that are supported, oldest first. */
 const KERNELS = ['6.1', '6.12', '7.3'];
 
 interface Options {
   layer: Layer[];
+  node: NodeLine[];
   kernel: string[];
   host?: boolean;
 }
 
-async function runLayers({ layer, kernel, host }: Options): Promise<LayerResult[]> {
+async function runLayers({ layer, node, kernel, host }: Options): Promise<LayerResult[]> {
   const results: LayerResult[] = [];
   for (const name of LAYERS.filter((known) => layer.includes(known))) {
     if (name === 'lint') results.push(await lint());
-    else if (name !== 'kernel' || host) results.push(await onHost(name));
+    else if (ON_EVERY_NODE.includes(name)) {
+      for (const line of node) results.push(await onNodeLine(name, line));
+    } else if (name !== 'kernel' || host) results.push(await onHost(name));
     else for (const line of kernel) results.push(await inVm(line));
   }
   return results;
 }
 
+/** Takes a value as often as it is given, where it is one of `choices`. */
+const oneOf =
+  <T extends string>(choices: readonly T[]) =>
+  (value: string, before: T[]): T[] => {
+    const choice = choices.find((each) => each === value);
+    if (choice === undefined) throw new InvalidArgumentError(`There are ${choices.join(', ')}.`);
+    return [...before, choice];
+  };
 const collect = (value: string, before: string[]) => [...before, value];
 
 const program = new Command('test')
   .description('Runs the tests, from cheap to real.')
-  .addOption(
-    new Option('--layer <name>', 'only this layer; repeatable')
-      .argParser((value: string, before: Layer[]) => [...before, value as Layer])
-      .default([], LAYERS.join(', ')),
-  )
+  .option('--layer <name>', 'only this layer; repeatable', oneOf(LAYERS), [])
+  .option('--node <line>', 'only this line of Node; repeatable', oneOf(NODE_LINES), [])
   .option('--kernel <name>', 'only this kernel line or image; repeatable', collect, [])
   .option('--host', "the kernel layer on this machine's own vhost-net, as root")
   .parse();
 
 const chosen = program.opts<Options>();
-const unknown = chosen.layer.find((name) => !LAYERS.includes(name));
-if (unknown !== undefined) {
-  program.error(`error: there is no layer '${unknown}'; there are ${LAYERS.join(', ')}`);
-}
 const results = await runLayers({
   ...chosen,
   layer: chosen.layer.length > 0 ? chosen.layer : [...LAYERS],
+  node: chosen.node.length > 0 ? chosen.node : [...NODE_LINES],
   kernel: chosen.kernel.length > 0 ? chosen.kernel : KERNELS,
 });
 

@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 /** One row of the table. */
 export interface LayerResult {
   layer: string;
+  /** The version of Node, where it ran tests. */
+  node: string;
   /** The kernel's release, where the layer depends on it. */
   kernel: string;
   passed: number;
@@ -51,6 +53,7 @@ export function total(results: readonly LayerResult[]): LayerResult {
     results.reduce((before, result) => before + pick(result), 0);
   return {
     layer: 'all',
+    node: '',
     kernel: '',
     passed: sum(({ passed }) => passed),
     failed: sum(({ failed }) => failed),
@@ -59,12 +62,13 @@ export function total(results: readonly LayerResult[]): LayerResult {
   };
 }
 
-const HEADINGS = ['layer', 'kernel', 'passed', 'failed', 'skipped', 'seconds'];
+const HEADINGS = ['layer', 'node', 'kernel', 'passed', 'failed', 'skipped', 'seconds'];
 
 /** The table's cells, headings first, the sum last. */
 export function tableRows(results: readonly LayerResult[]): string[][] {
-  const row = ({ layer, kernel, passed, failed, skipped, seconds }: LayerResult) => [
+  const row = ({ layer, node, kernel, passed, failed, skipped, seconds }: LayerResult) => [
     layer,
+    node,
     kernel,
     ...[passed, failed, skipped].map(String),
     seconds.toFixed(0),
