@@ -24,6 +24,7 @@ export default defineConfig({
       layer('unit', 20_000),
       layer('native', 60_000),
       layer('fuzz', 600_000),
+      layer('package', 300_000),
       layer('kernel', 180_000),
     ],
   },

@@ -4,8 +4,8 @@ import type { ErrorCode } from './errors.js';
 /** Cause and cure of every code that is not an errno's. */
 export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: string }>> = {
   ERR_ADDON_NOT_FOUND: {
-    cause: 'the native addon was not built for this platform',
-    cure: 'build it with `npm run build:native` in the package folder; it needs a C++ compiler, make and python3',
+    cause: 'the package has no binary for this processor, and none was built',
+    cure: 'build it with `npm install && npm run build:native` in the package folder; it needs a C++ compiler, make and python3',
   },
   ERR_BROKER_PROTOCOL: {
     cause: 'what answers on the socket of a broker is none, or one of another version',

@@ -212,8 +212,14 @@ export interface Native {
   constants(): Record<string, number>;
 }
 
-/** Where a build leaves the addon, from `lib/` and from `dist/lib/`. */
-const CANDIDATES = ['../build/Release/vhost_net.node', '../../build/Release/vhost_net.node'];
+/** Where the package's folder is, from `lib/` and from `dist/lib/`. */
+const PACKAGE_FOLDERS = ['..', '../..'];
+/** What a build here leaves comes before what the package brings. */
+const BUILT = 'build/Release/vhost_net.node';
+const PREBUILT = `prebuilds/linux-${process.arch}/vhost_net.node`;
+
+const BUILD_HINT =
+  'build it with a C++ compiler, make and python3: npm install && npm run build:native in the package folder';
 
 function load(): Native {
   if (process.platform !== 'linux') {
@@ -230,19 +236,29 @@ function load(): Native {
     );
   }
   const require = createRequire(import.meta.url);
-  for (const candidate of CANDIDATES) {
-    try {
-      return require(candidate) as Native;
-    } catch (error) {
-      // A file that is there and does not load is the real news.
-      if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
+  for (const addon of [BUILT, PREBUILT]) {
+    for (const folder of PACKAGE_FOLDERS) {
+      try {
+        return require(`${folder}/${addon}`) as Native;
+      } catch (error) {
+        // A file that is there and does not load is the real news.
+        if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND')
+          throw explained(error, addon);
+      }
     }
   }
   throw new StateError(
     'ERR_ADDON_NOT_FOUND',
     `vhost-net has no native addon for ${process.arch} here`,
-    'build it with a C++ compiler, make and python3: npm run build:native in the package folder',
+    BUILD_HINT,
   );
+}
+
+/** The loader's own error, with what may be wrong about a binary that was made elsewhere. */
+function explained(error: unknown, addon: string): unknown {
+  if (addon !== PREBUILT || !(error instanceof Error)) return error;
+  const needs = 'the prebuilt addon needs glibc 2.28 or newer, and does not run on musl';
+  return Object.assign(error, { hint: `${needs}; ${BUILD_HINT}` });
 }
 
 export const native: Native = load();

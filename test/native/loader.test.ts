@@ -1,8 +1,8 @@
 /** Loading the package where it cannot work says why, in one sentence. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { libraryCopy, runModule } from '../support/node-child.js';
+import { ADDON, libraryCopy, runModule } from '../support/node-child.js';
 
 const load = (entry: string) => `
   try {
@@ -12,6 +12,16 @@ const load = (entry: string) => `
     console.log(JSON.stringify({ name, code, message, hint }));
   }
 `;
+
+const PREBUILT = `prebuilds/linux-${process.arch}/vhost_net.node`;
+
+/** Puts an addon into a copy of the library: the one at `source`, or a file that is none. */
+function putAddon(library: string, path: string, source?: string): void {
+  const target = join(library, path);
+  mkdirSync(dirname(target), { recursive: true });
+  if (source === undefined) writeFileSync(target, 'this is no shared object');
+  else copyFileSync(source, target);
+}
 
 const onPlatform = (platform: string) => [
   '--import',
@@ -69,12 +79,33 @@ test.each(['lib', 'dist/lib'] as const)('from %s the addon is found', async (und
 
 test('an addon that is there and does not load is the error itself, not "not found"', async () => {
   const library = libraryCopy({ addon: false });
-  mkdirSync(join(library, 'build/Release'), { recursive: true });
-  writeFileSync(join(library, 'build/Release/vhost_net.node'), 'this is no shared object');
+  putAddon(library, 'build/Release/vhost_net.node');
   const { stdout } = await runModule(load('lib'), { library });
   expect(JSON.parse(stdout)).toMatchObject({
     code: 'ERR_DLOPEN_FAILED',
     message: expect.stringContaining('vhost_net.node'),
+  });
+});
+
+test('a prebuilt addon is found where none was built', async () => {
+  const library = libraryCopy({ addon: false });
+  putAddon(library, PREBUILT, ADDON);
+  expect(await runModule(load('lib'), { library })).toMatchObject({ stdout: 'loaded\n' });
+});
+
+test('an addon built here comes before the prebuilt one', async () => {
+  const library = libraryCopy({ addon: true });
+  putAddon(library, PREBUILT);
+  expect(await runModule(load('lib'), { library })).toMatchObject({ stdout: 'loaded\n' });
+});
+
+test('a prebuilt addon that does not load says which C library it needs', async () => {
+  const library = libraryCopy({ addon: false });
+  putAddon(library, PREBUILT);
+  const { stdout } = await runModule(load('lib'), { library });
+  expect(JSON.parse(stdout)).toMatchObject({
+    code: 'ERR_DLOPEN_FAILED',
+    hint: expect.stringMatching(/glibc 2\.28 .* musl; .*npm run build:native/),
   });
 });
 

@@ -18,8 +18,10 @@ import { dirname, join, resolve } from 'node:path';
 import ts from 'typescript';
 import { afterAll } from 'vitest';
 
-const ADDON = 'build/Release/vhost_net.node';
 const ROOT = resolve(import.meta.dirname, '../..');
+const BUILT = 'build/Release/vhost_net.node';
+/** The addon as it was built for the tests. */
+export const ADDON = join(ROOT, BUILT);
 
 export interface Ended {
   code: number | null;
@@ -69,7 +71,7 @@ export function libraryCopy(options: { under?: 'lib' | 'dist/lib'; addon: boolea
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   if (addon) {
     mkdirSync(join(folder, 'build/Release'), { recursive: true });
-    copyFileSync(join(ROOT, ADDON), join(folder, ADDON));
+    copyFileSync(ADDON, join(folder, BUILT));
   }
   return folder;
 }

@@ -19,6 +19,7 @@ interface Manifest {
   scripts: Record<string, string>;
   dependencies: Record<string, string>;
   devDependencies: Record<string, string>;
+  bundleDependencies: string[];
 }
 
 interface Lock {
@@ -79,9 +80,10 @@ describe('the entry points', () => {
 });
 
 describe('the published files', () => {
-  const addon = 'build/Release/vhost_net.node';
+  const addons = 'prebuilds/linux-*/vhost_net.node';
+  const made = manifest.files.filter((file) => file !== addons && !file.startsWith('!'));
 
-  test.each(manifest.files.filter((file) => file !== addon))('%s is there or made', (file) => {
+  test.each(made)('%s is there or made', (file) => {
     expect(isMade(file), sourceOf(file)).toBe(true);
   });
 
@@ -92,10 +94,10 @@ describe('the published files', () => {
     }
   });
 
-  test('hold the addon, where binding.gyp makes it and the loader looks for it', () => {
-    expect(manifest.files).toContain(addon);
-    expect(textOf('binding.gyp')).toMatch(/["']target_name["']:\s*["']vhost_net["']/);
-    expect(textOf('lib/native.ts')).toContain(`'../../${addon}'`);
+  test('hold the addons, and are packed only when those are made', () => {
+    expect(manifest.files).toContain(addons);
+    expect(manifest.scripts.prepack).toMatch(/dist\/tools\/package\/prebuild\.js$/);
+    expect(isMade('./dist/tools/package/prebuild.js')).toBe(true);
   });
 
   test('hold what it takes to build the addon', () => {
@@ -112,6 +114,10 @@ describe('installing', () => {
     expect(installed.sort()).toEqual(['commander', 'debug', 'ms']);
   });
 
+  test('needs no registry: the dependencies are in the package', () => {
+    expect(manifest.bundleDependencies).toEqual(Object.keys(manifest.dependencies));
+  });
+
   test('runs no script, not even the one that npm makes of a binding.gyp', () => {
     const hooks = ['preinstall', 'install', 'postinstall', 'prepare', 'prepublish', 'preprepare'];
     expect(hooks.filter((hook) => hook in manifest.scripts)).toEqual([]);
@@ -126,7 +132,8 @@ describe('installing', () => {
 
 describe('package-lock.json', () => {
   test('is of this manifest', () => {
-    const { name, version, license, dependencies, devDependencies, engines, bin } = manifest;
+    const { name, version, license, engines, bin } = manifest;
+    const { dependencies, devDependencies, bundleDependencies } = manifest;
     expect(lock.version).toBe(version);
     expect(lock.packages['']).toMatchObject({
       name,
@@ -134,6 +141,7 @@ describe('package-lock.json', () => {
       license,
       dependencies,
       devDependencies,
+      bundleDependencies,
       engines,
       bin: Object.fromEntries(
         Object.entries(bin).map(([command, path]) => [command, path.replace(/^\.\//, '')]),

@@ -4,7 +4,7 @@
  * the native addon, the compiled TypeScript, and with a flag what the machine itself must have.
  * Says nothing when there is nothing to do. Needs only Node, for it runs before `npm ci`.
  *
- * `node tools/setup/main.mjs [--vm | --tests | --demo | --bench]`
+ * `node tools/setup/main.mjs [--vm | --tests | --demo | --bench | --package]`
  */
 import { buildNative, buildTypeScript } from './build.mjs';
 import { installPackages } from './npm.mjs';
@@ -15,7 +15,8 @@ import { exec, fail } from './step.mjs';
 /** @type {Record<string, () => string[]>} What each flag needs, by the names in `programs.mjs`. */
 const NEEDS = {
   '--vm': () => ['vm'],
-  '--tests': () => ['vm', 'net', 'tests'],
+  '--tests': () => ['vm', 'net', 'tests', 'package'],
+  '--package': () => ['package'],
   '--demo': () => (hasVhostNet() ? ['net'] : ['vm', 'net']),
   '--bench': () => (hasVhostNet() ? ['bench'] : ['vm', 'bench']),
 };

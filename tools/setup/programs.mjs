@@ -31,6 +31,10 @@ const PROGRAMS = {
     { program: 'ping', package: 'iputils-ping' },
   ],
   bench: [{ program: 'cc', package: 'gcc' }],
+  package: [
+    { program: 'aarch64-linux-gnu-g++', package: 'g++-aarch64-linux-gnu' },
+    { program: 'qemu-aarch64', package: 'qemu-user' },
+  ],
   tests: [{ program: 'tcpdump', package: 'tcpdump' }],
 };
 
