@@ -65,7 +65,10 @@ export { Segmenter } from './net/segmenter.js';
 export type { PortCounters } from './port/counters.js';
 export { Frame, type Sendable } from './port/frame.js';
 export { NetPort } from './port/net-port.js';
-export type { NetPortOptions } from './port/port-options.js';
+export { type NetPortEvents, PortLifecycle } from './port/port-lifecycle.js';
+export type { NetPortOptions, QueueDescriptors } from './port/port-options.js';
+export type { PortState } from './port/port-state.js';
+export type { PairState, RingState } from './port/queue-pair.js';
 export { LONGEST_FRAME, SHORTEST_FRAME } from './port/transmitter.js';
 export * from './uapi/kvm.js';
 export * from './uapi/socket.js';
@@ -89,8 +92,13 @@ export {
   type VhostMemoryRegion,
 } from './vhost/vhost-device.js';
 export { VhostNet, type VringUserAddresses } from './vhost/vhost-net.js';
-export type { IndirectTables } from './vring/descriptor-table.js';
-export { SEGMENT_WORDS, VringDriver, type VringDriverOptions } from './vring/driver.js';
+export type { ChainRecord, IndirectTables } from './vring/descriptor-table.js';
+export {
+  SEGMENT_WORDS,
+  VringDriver,
+  type VringDriverOptions,
+  type VringDriverState,
+} from './vring/driver.js';
 export {
   availBytes,
   checkRingSize,

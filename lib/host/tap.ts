@@ -1,5 +1,5 @@
 /** Tap: one queue of a TAP (or TUN) interface. */
-import { constants as fs } from 'node:fs';
+import { constants as fs, readFileSync } from 'node:fs';
 import { checkInteger, type VhostError } from '../errors.js';
 import { type Fd, native } from '../native.js';
 import { checked, checkedValue } from '../syscall.js';
@@ -27,7 +27,7 @@ export interface TapOptions {
   mode?: 'tap' | 'tun';
   /** A virtio-net header before every frame. Default: true. */
   vnetHeader?: boolean;
-  /** Let other queues join. All queues of an interface must agree. Default: false. */
+  /** Let other queues join. All queues of an interface must agree. Default: as one that exists has it. */
   multiQueue?: boolean;
   /** Fail with `EBUSY` rather than join an interface that exists. Default: false. */
   exclusive?: boolean;
@@ -72,7 +72,7 @@ export class Tap extends Descriptor {
     let flags = (options.mode ?? 'tap') === 'tap' ? IFF_TAP : IFF_TUN;
     flags |= IFF_NO_PI;
     if (options.vnetHeader ?? true) flags |= IFF_VNET_HDR;
-    if (options.multiQueue) flags |= IFF_MULTI_QUEUE;
+    if (options.multiQueue ?? allowsMany(name)) flags |= IFF_MULTI_QUEUE;
     if (options.exclusive) flags |= IFF_TUN_EXCL;
     const fd = openTun();
     try {
@@ -85,6 +85,27 @@ export class Tap extends Descriptor {
       return new Tap(fd, attached.name, !existed);
     } catch (error) {
       fd.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens `count` queues (1 to 256) of one interface, as {@link Tap.open} does; then nothing stays open
+   * where one fails.
+   */
+  static openQueues(name: string, count: number, options: TapOptions = {}): Tap[] {
+    checkInteger('count', count, 1, 256);
+    const taps: Tap[] = [];
+    try {
+      const multiQueue = count > 1 ? true : options.multiQueue;
+      const all = { ...options, ...(multiQueue === undefined ? {} : { multiQueue }) };
+      const first = Tap.open(name, all);
+      taps.push(first);
+      const rest = { ...all, exclusive: false };
+      while (taps.length < count) taps.push(Tap.open(first.name, rest));
+      return taps;
+    } catch (error) {
+      for (const tap of taps) tap.close();
       throw error;
     }
   }
@@ -255,6 +276,16 @@ export class Tap extends Descriptor {
 
   #set(request: string, result: number, argument: unknown): void {
     checked(result, `ioctl(${request})`, this.#name, [argument]);
+  }
+}
+
+/** Whether an interface of this name exists and was made for several queues. */
+function allowsMany(name: string): boolean {
+  try {
+    const flags = Number(readFileSync(`/sys/class/net/${name}/tun_flags`, 'utf8'));
+    return (flags & IFF_MULTI_QUEUE) !== 0;
+  } catch {
+    return false;
   }
 }
 

@@ -32,3 +32,12 @@ export function noCounters(): PortCounters {
     txCalls: 0,
   };
 }
+
+/** Counters of several pairs as one. */
+export function sumCounters(all: readonly PortCounters[]): PortCounters {
+  const sum = noCounters();
+  for (const counters of all) {
+    for (const key of Object.keys(sum) as (keyof PortCounters)[]) sum[key] += counters[key];
+  }
+  return sum;
+}

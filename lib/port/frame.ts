@@ -12,11 +12,14 @@ export class Frame {
   length = 0;
   /** The frame at offset 0, and room after it up to the end of its buffer. */
   readonly buffer: Uint8Array;
+  /** The queue pair that it came by, from 0. */
+  readonly pair: number;
   #bytes: Uint8Array;
 
   /** @internal Ports make frames. */
-  constructor(buffer: Uint8Array) {
+  constructor(buffer: Uint8Array, pair = 0) {
     this.buffer = buffer;
+    this.pair = pair;
     this.#bytes = buffer;
   }
 

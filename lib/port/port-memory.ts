@@ -1,4 +1,4 @@
-/** The shared memory of one queue pair of a port: two rings, receive buffers, room to send from. */
+/** The shared memory of a port: for each queue pair two rings, receive buffers, room to send from. */
 import { GuestMemory } from '../host/guest-memory.js';
 import { native } from '../native.js';
 import { placeVring, type VringAddresses, vringBytes } from '../vring/layout.js';
@@ -10,8 +10,8 @@ export interface BufferArea {
   bytes: Uint8Array;
 }
 
-export interface PortMemory {
-  memory: GuestMemory;
+/** Where one queue pair lies. */
+export interface PairLayout {
   receive: VringAddresses;
   transmit: VringAddresses;
   /** `queueSize` buffers of `bufferSize` bytes, one after another. */
@@ -19,37 +19,61 @@ export interface PortMemory {
   transmitArea: BufferArea;
 }
 
+export interface PortMemory {
+  memory: GuestMemory;
+  pairs: PairLayout[];
+}
+
+export interface PortMemoryOptions {
+  queueSize: number;
+  bufferSize: number;
+  queuePairs: number;
+  /** A descriptor of the memory of a port that goes on here; it is duplicated. Default: new memory. */
+  fd?: number | undefined;
+}
+
 /** Two frames of any length fit, however small the ring. */
 const LEAST_TRANSMIT = 2 * 65_600;
 
 /**
- * Lays out one region: `queueSize` descriptors for each ring, as many receive buffers of `bufferSize`
- * bytes, as much room again to send from. A guest address is an offset in the region.
+ * One region with, for each pair, `queueSize` descriptors for each ring, as many receive buffers of
+ * `bufferSize` bytes, and as much room again to send from. A guest address is an offset in the region;
+ * pages that nothing was written to take no memory.
  */
-export function createPortMemory(queueSize: number, bufferSize: number): PortMemory {
+export function createPortMemory(options: PortMemoryOptions): PortMemory {
+  const { queueSize, bufferSize, queuePairs, fd } = options;
   let end = 0;
   const place = (bytes: number) => {
     const at = end;
-    end = at + Math.ceil(bytes / 64) * 64;
+    end = at + roundUp(bytes, 64);
     return at;
   };
-  const receive = place(vringBytes(queueSize));
-  const transmit = place(vringBytes(queueSize));
   const receiveBytes = queueSize * bufferSize;
-  const receiveAt = place(receiveBytes);
-  const transmitBytes = Math.ceil(Math.max(receiveBytes, LEAST_TRANSMIT) / 64) * 64;
-  const transmitAt = place(transmitBytes);
-  const size = Math.ceil(end / native.pageSize) * native.pageSize;
-  const memory = GuestMemory.create([{ guestAddress: 0n, size }]);
+  const transmitBytes = roundUp(Math.max(receiveBytes, LEAST_TRANSMIT), 64);
+  const placed = Array.from({ length: queuePairs }, () => ({
+    receive: place(vringBytes(queueSize)),
+    transmit: place(vringBytes(queueSize)),
+    receiveArea: place(receiveBytes),
+    transmitArea: place(transmitBytes),
+  }));
+  const size = roundUp(end, native.pageSize);
+  const backing = fd === undefined ? 'memfd' : { fd };
+  const memory = GuestMemory.create([{ guestAddress: 0n, size, backing }]);
   const area = (at: number, bytes: number): BufferArea => ({
     address: BigInt(at),
     bytes: memory.bytes(BigInt(at), bytes),
   });
-  return {
-    memory,
-    receive: placeVring(BigInt(receive), queueSize),
-    transmit: placeVring(BigInt(transmit), queueSize),
-    receiveArea: area(receiveAt, receiveBytes),
-    transmitArea: area(transmitAt, transmitBytes),
-  };
+  const pairs = placed.map(
+    (at): PairLayout => ({
+      receive: placeVring(BigInt(at.receive), queueSize),
+      transmit: placeVring(BigInt(at.transmit), queueSize),
+      receiveArea: area(at.receiveArea, receiveBytes),
+      transmitArea: area(at.transmitArea, transmitBytes),
+    }),
+  );
+  return { memory, pairs };
+}
+
+function roundUp(value: number, to: number): number {
+  return Math.ceil(value / to) * to;
 }

@@ -12,9 +12,24 @@ import {
 } from '../uapi/virtio-net.js';
 import { checkRingSize } from '../vring/layout.js';
 
+/** Descriptors of a queue pair that somebody with the right opened. They are duplicated. */
+export interface QueueDescriptors {
+  /** A TAP queue. */
+  tap: number;
+  /** A vhost-net device without an owner. Default: open one. */
+  vhost?: number;
+}
+
 export interface NetPortOptions {
   /** Name of the TAP: joined if it exists, else created, for as long as the port is open. */
-  tap: string;
+  tap?: string;
+  /** Instead of `tap`, queues that are open already: one for each queue pair. */
+  queues?: readonly QueueDescriptors[];
+  /**
+   * Queue pairs, 1 to 256: each with a vhost device, a worker and a TAP queue of its own. What is sent
+   * spreads over them, and a flow stays on its pair. Default: 1.
+   */
+  queuePairs?: number;
   /** Descriptors of each ring: a power of two from 2 to 32768. Default: 256. */
   queueSize?: number;
   /**
@@ -28,13 +43,28 @@ export interface NetPortOptions {
    * that changes what the rings mean (`MEANING_CHANGERS`) must be offered where it is asked for.
    */
   features?: bigint;
-  /** Bring the interface up. Default: true. */
+  /** Bring the interface up. Default: true with `tap`, false with `queues`. */
   up?: boolean;
   /** Fail with `EBUSY` rather than join an interface that exists. Default: false. */
   exclusive?: boolean;
 }
 
-export type CheckedPortOptions = Required<NetPortOptions>;
+/** Where a port's queues come from. */
+export type QueueSource =
+  | { tap: string; queuePairs: number; exclusive: boolean }
+  | { queues: readonly QueueDescriptors[] };
+
+export interface CheckedPortOptions {
+  source: QueueSource;
+  queuePairs: number;
+  queueSize: number;
+  bufferSize: number;
+  features: bigint;
+  up: boolean;
+}
+
+/** The kernel's limit of queues of a TAP. */
+const MOST_QUEUE_PAIRS = 256;
 
 /**
  * 1526 bytes hold a full Ethernet frame with its header. 25 cache lines, an odd number, let
@@ -49,7 +79,7 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
   if (typeof options !== 'object' || options === null) {
     throw typeError("options must be an object, as { tap: 'vnet0' }");
   }
-  const tap = checkInterfaceName(options.tap);
+  const source = checkSource(options);
   const queueSize = checkRingSize('queueSize', options.queueSize ?? 256);
   if (queueSize < 2) throw rangeError('queueSize must be a power of two from 2 to 32768, not 1');
   const features = options.features ?? PORT_FEATURES;
@@ -60,13 +90,39 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
   }
   const bufferSize = checkBufferSize(options.bufferSize, queueSize, features);
   return {
-    tap,
+    source,
+    queuePairs: 'tap' in source ? source.queuePairs : source.queues.length,
     queueSize,
     bufferSize,
     features,
-    up: options.up ?? true,
-    exclusive: options.exclusive ?? false,
+    up: options.up ?? 'tap' in source,
   };
+}
+
+function checkSource(options: NetPortOptions): QueueSource {
+  const { queues } = options;
+  if (queues === undefined) {
+    const tap = checkInterfaceName(options.tap);
+    const queuePairs = options.queuePairs ?? 1;
+    checkInteger('queuePairs', queuePairs, 1, MOST_QUEUE_PAIRS);
+    return { tap, queuePairs, exclusive: options.exclusive ?? false };
+  }
+  for (const name of ['tap', 'queuePairs', 'exclusive'] as const) {
+    if (options[name] !== undefined) throw valueError(`queues are open already: leave out ${name}`);
+  }
+  if (!Array.isArray(queues)) throw typeError('queues must be an array, as [{ tap: 3 }]');
+  checkInteger('the number of queues', queues.length, 1, MOST_QUEUE_PAIRS);
+  for (const queue of queues) {
+    if (typeof queue !== 'object' || queue === null)
+      throw typeError('a queue must be { tap, vhost? }');
+    const { tap, vhost } = queue;
+    checkInteger('tap', tap, 0, 0x7fff_ffff);
+    if (vhost !== undefined) checkInteger('vhost', vhost, 0, 0x7fff_ffff);
+  }
+  if (new Set(queues.map(({ vhost }) => vhost === undefined)).size > 1) {
+    throw valueError('either every queue has a vhost device, or none');
+  }
+  return { queues };
 }
 
 /**

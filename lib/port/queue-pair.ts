@@ -1,21 +1,39 @@
-/** One queue pair of a port: its memory, its rings, its eventfds. */
+/** One queue pair of a port: its rings, its eventfds, its counters. */
 import { EventFd } from '../host/event-fd.js';
+import type { GuestMemory } from '../host/guest-memory.js';
 import { headerLengthOf } from '../net/header.js';
 import { hasBit, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_RING_F_EVENT_IDX } from '../uapi/virtio-net.js';
-import type { QueuePairConfig, VringConfig } from '../vhost/backend.js';
-import { VringDriver } from '../vring/driver.js';
+import type { QueuePairConfig, QueuePairState, VringConfig } from '../vhost/backend.js';
+import { VringDriver, type VringDriverState } from '../vring/driver.js';
 import type { VringAddresses } from '../vring/layout.js';
-import type { PortCounters } from './counters.js';
-import { createPortMemory, type PortMemory } from './port-memory.js';
+import { noCounters } from './counters.js';
+import type { PairLayout } from './port-memory.js';
 import { Receiver } from './receiver.js';
 import { Transmitter } from './transmitter.js';
 
 export interface QueuePairOptions {
+  /** From 0. */
+  index: number;
+  memory: GuestMemory;
+  layout: PairLayout;
   queueSize: number;
   bufferSize: number;
   /** The acknowledged features. */
   features: bigint;
-  counters: PortCounters;
+  /** Where another port's pair stopped. Default: begin with empty rings. */
+  state?: PairState | undefined;
+}
+
+/** Where a ring stopped. */
+export interface RingState extends VringDriverState {
+  /** Where its device goes on, 0 to 65535. */
+  base: number;
+}
+
+/** Where a pair stopped. */
+export interface PairState {
+  receive: RingState;
+  transmit: RingState;
 }
 
 /** The eventfds of one ring. */
@@ -26,31 +44,35 @@ interface Signals {
 }
 
 export class QueuePair {
+  readonly counters = noCounters();
   readonly receiver: Receiver;
   readonly transmitter: Transmitter;
-  /** What the backend is told. */
+  /** Bytes of each receive buffer. */
+  readonly bufferSize: number;
+  /** What the backend is told; its `base` is where the rings go on. */
   readonly config: QueuePairConfig;
-  readonly memory: PortMemory['memory'];
   readonly #eventFds: EventFd[] = [];
 
-  /** Throws `EMFILE`, `ENOMEM`; then nothing stays open. */
+  /** Throws `EMFILE`, `ERR_OUT_OF_RANGE` for a state that cannot be; then nothing stays open. */
   constructor(options: QueuePairOptions) {
-    const { queueSize, bufferSize, features, counters } = options;
-    const layout = createPortMemory(queueSize, bufferSize);
-    this.memory = layout.memory;
+    const { memory, layout, queueSize: size, bufferSize, features, state } = options;
+    const { counters } = this;
+    this.bufferSize = bufferSize;
     try {
       const receive = this.#signals();
       const transmit = this.#signals();
-      const ring = (addresses: VringAddresses) =>
-        new VringDriver(layout.memory, {
-          size: queueSize,
+      const ring = (addresses: VringAddresses, stopped: RingState | undefined) =>
+        new VringDriver(memory, {
+          size,
           addresses,
           eventIdx: hasBit(features, VIRTIO_RING_F_EVENT_IDX),
+          ...(stopped ? { state: stopped } : {}),
         });
       const common = { counters, headerLength: headerLengthOf(features) };
       this.receiver = new Receiver({
         ...common,
-        ring: ring(layout.receive),
+        pair: options.index,
+        ring: ring(layout.receive, state?.receive),
         kick: receive.kick,
         area: layout.receiveArea,
         bufferSize,
@@ -58,19 +80,20 @@ export class QueuePair {
       });
       this.transmitter = new Transmitter({
         ...common,
-        ring: ring(layout.transmit),
+        ring: ring(layout.transmit, state?.transmit),
         kick: transmit.kick,
         area: layout.transmitArea,
+        inFlight: state?.transmit.chains,
       });
-      const vring = (addresses: VringAddresses, signals: Signals): VringConfig => ({
-        size: queueSize,
+      const vring = (addresses: VringAddresses, signals: Signals, base = 0): VringConfig => ({
+        size,
         addresses,
-        base: 0,
+        base,
         ...signals,
       });
       this.config = {
-        receive: vring(layout.receive, receive),
-        transmit: vring(layout.transmit, transmit),
+        receive: vring(layout.receive, receive, state?.receive.base),
+        transmit: vring(layout.transmit, transmit, state?.transmit.base),
       };
     } catch (error) {
       this.close();
@@ -78,10 +101,18 @@ export class QueuePair {
     }
   }
 
-  /** The backend must have let go of the memory. Throws `ERR_MEMORY_IN_USE`. */
+  /** The state of rings that were stopped at these positions, from which they go on. */
+  stoppedAt({ receive, transmit }: QueuePairState): PairState {
+    this.config.receive.base = receive;
+    this.config.transmit.base = transmit;
+    return {
+      receive: { base: receive, ...this.receiver.state },
+      transmit: { base: transmit, ...this.transmitter.state },
+    };
+  }
+
   close(): void {
     for (const eventFd of this.#eventFds) eventFd.close();
-    this.memory.close();
   }
 
   /** Ends every subscription, so that nothing is called any more. */

@@ -1,4 +1,4 @@
-/** Who gets a port's frames, and when: a callback or an iterator, driven by the call eventfd. */
+/** Who gets a port's frames, and when: a callback or an iterator, driven by the call eventfds. */
 import { StateError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
 import type { PortCounters } from './counters.js';
@@ -16,36 +16,58 @@ interface Waiter {
   reject: (error: Error) => void;
 }
 
+/** The receiving half of one queue pair. */
+export interface ReceiveLane {
+  receiver: Receiver;
+  call: EventFd;
+  counters: PortCounters;
+}
+
 export class ReceiveLoop {
-  readonly #receiver: Receiver;
-  readonly #call: EventFd;
+  readonly #lanes: readonly ReceiveLane[];
+  /** For each lane, whether it was found empty and its device asked to call. */
+  readonly #quiet: Uint8Array;
+  /** The lane to look at next, so that each gets its turn. */
+  #turn = 0;
+  /** Whose frames the consumer has. */
+  #lent: Receiver | undefined;
   readonly #fail: (error: Error) => void;
   #listener: ((frames: Batch) => void) | undefined;
   #iterator: AsyncIterableIterator<Batch> | undefined;
   #waiter: Waiter | undefined;
   #inARow = 0;
   #pause: NodeJS.Immediate | undefined;
+  #paused = false;
   #ended = false;
   #failure: Error | undefined;
 
-  constructor(
-    receiver: Receiver,
-    call: EventFd,
-    counters: PortCounters,
-    fail: (error: Error) => void,
-  ) {
-    this.#receiver = receiver;
-    this.#call = call;
+  constructor(lanes: readonly ReceiveLane[], fail: (error: Error) => void) {
+    this.#lanes = lanes;
+    this.#quiet = new Uint8Array(lanes.length);
     this.#fail = fail;
-    call.onSignal((count) => {
-      counters.rxCalls += count;
-      this.#wake();
+    lanes.forEach(({ call, counters }, at) => {
+      call.onSignal((count) => {
+        counters.rxCalls += count;
+        this.#quiet[at] = 0;
+        this.#wake();
+      });
     });
   }
 
   /** Posts the receive buffers for the first time. */
   post(): void {
-    this.#receiver.recycle();
+    for (const { receiver } of this.#lanes) receiver.recycle();
+  }
+
+  /** Until {@link resume} the rings stay as they are; the consumer keeps the frames that it has. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#quiet.fill(0);
+    this.#later();
   }
 
   listen(listener: (frames: Batch) => void): void {
@@ -74,11 +96,11 @@ export class ReceiveLoop {
   }
 
   ref(): void {
-    this.#call.ref();
+    for (const { call } of this.#lanes) call.ref();
   }
 
   unref(): void {
-    this.#call.unref();
+    for (const { call } of this.#lanes) call.unref();
   }
 
   /** No frame is handed out any more; the iterator ends, or throws the port's failure. */
@@ -86,6 +108,7 @@ export class ReceiveLoop {
     this.#ended = true;
     this.#failure ??= failure;
     this.#listener = undefined;
+    this.#lent = undefined;
     if (this.#pause) clearImmediate(this.#pause);
     this.#settle((waiter) => (failure ? waiter.reject(failure) : waiter.resolve(END)));
   }
@@ -153,21 +176,42 @@ export class ReceiveLoop {
     });
   }
 
-  /** The next batch; without one, the device is asked to call. */
+  /** The next batch; without one, every device is asked to call. */
   #take(): Batch | undefined {
-    this.#receiver.recycle();
-    let batch = this.#receiver.collect();
+    if (this.#paused) return undefined;
+    this.#lent?.recycle();
+    this.#lent = undefined;
+    const count = this.#lanes.length;
+    for (let i = 0; i < count; i++) {
+      const at = this.#turn;
+      this.#turn = at + 1 === count ? 0 : at + 1;
+      if (this.#quiet[at] === 1) continue;
+      const { receiver } = this.#lanes[at] as ReceiveLane;
+      const batch = this.#collect(receiver, at);
+      if (!batch) continue;
+      this.#lent = receiver;
+      return batch;
+    }
+    return undefined;
+  }
+
+  #collect(receiver: Receiver, at: number): Batch | undefined {
+    let batch = receiver.collect();
     // Frames that came between looking and asking bring no call. A device that gives back damaged
     // frames faster than they are looked at must not hold up the event loop.
-    for (let looks = 0; !batch && this.#receiver.enableCalls(); looks++) {
+    for (let looks = 0; !batch; looks++) {
+      receiver.recycle();
+      if (!receiver.enableCalls()) {
+        this.#quiet[at] = 1;
+        return undefined;
+      }
       if (looks === BATCHES_PER_TURN) {
         this.#later();
-        break;
+        return undefined;
       }
-      this.#receiver.recycle();
-      batch = this.#receiver.collect();
+      batch = receiver.collect();
     }
-    if (batch) this.#receiver.disableCalls();
+    receiver.disableCalls();
     return batch;
   }
 

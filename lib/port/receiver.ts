@@ -1,4 +1,5 @@
 /** The receiving half of a queue pair: posts buffers, makes batches of frames of what comes back. */
+import { rangeError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
 import {
   copyOffload,
@@ -7,7 +8,7 @@ import {
   readHeader,
   readU16,
 } from '../net/header.js';
-import type { VringDriver } from '../vring/driver.js';
+import type { VringDriver, VringDriverState } from '../vring/driver.js';
 import type { PortCounters } from './counters.js';
 import { Frame } from './frame.js';
 import type { BufferArea } from './port-memory.js';
@@ -27,10 +28,11 @@ export class Receiver {
   readonly #bufferSize: number;
   readonly #headerLength: HeaderLength;
   readonly #mergeable: boolean;
-  /** The frame that views each buffer, behind the header. */
-  readonly #frames: Frame[];
-  /** Each buffer as a whole. */
-  readonly #slots: Uint8Array[];
+  readonly #pair: number;
+  /** The frame that views each buffer, behind the header; made when the buffer is first used. */
+  readonly #frames: (Frame | undefined)[];
+  /** Each buffer as a whole; made when first needed. */
+  readonly #slots: (Uint8Array | undefined)[];
   /** The buffer of each chain in flight. */
   readonly #bufferOf: Uint16Array;
   /** Buffers that the consumer holds, to be posted again. */
@@ -56,6 +58,8 @@ export class Receiver {
     bufferSize: number;
     headerLength: HeaderLength;
     mergeable: boolean;
+    /** The number of its queue pair. Default: 0. */
+    pair?: number;
   }) {
     const { area, bufferSize, headerLength, ring } = options;
     this.#ring = ring;
@@ -66,14 +70,19 @@ export class Receiver {
     this.#address = Number(area.address);
     this.#headerLength = headerLength;
     this.#mergeable = options.mergeable;
-    this.#slots = Array.from({ length: ring.size }, (_, i) =>
-      area.bytes.subarray(i * bufferSize, (i + 1) * bufferSize),
-    );
-    this.#frames = this.#slots.map((slot) => new Frame(slot.subarray(headerLength)));
+    this.#pair = options.pair ?? 0;
+    this.#slots = new Array(ring.size).fill(undefined);
+    this.#frames = new Array(ring.size).fill(undefined);
     this.#bufferOf = new Uint16Array(ring.size);
-    this.#held = Uint16Array.from({ length: ring.size }, (_, i) => i);
-    this.#heldCount = ring.size;
+    this.#held = new Uint16Array(ring.size);
+    const posted = this.#postedBefore();
+    for (let i = 0; i < ring.size; i++) if (!posted.has(i)) this.#held[this.#heldCount++] = i;
     this.#ring.disableCalls();
+  }
+
+  /** The buffers that the consumer holds are in no chain, and so free to whoever goes on. */
+  get state(): VringDriverState {
+    return this.#ring.state;
   }
 
   /** Posts every buffer that the consumer is done with. Frames of the last batch are invalid now. */
@@ -137,7 +146,7 @@ export class Receiver {
       this.#counters.rxErrors++;
       return undefined;
     }
-    const frame = this.#frames[buffer] as Frame;
+    const frame = this.#frameOf(buffer);
     readHeader(bytes, start, frame.offload);
     frame.length = used - this.#headerLength;
     const buffers = this.#mergeable ? readU16(bytes, start + NUM_BUFFERS_OFFSET) : 1;
@@ -146,6 +155,36 @@ export class Receiver {
     this.#damaged = false;
     this.#partial = this.#merge(frame);
     return undefined;
+  }
+
+  #frameOf(buffer: number): Frame {
+    this.#frames[buffer] ??= new Frame(
+      this.#slotOf(buffer).subarray(this.#headerLength),
+      this.#pair,
+    );
+    return this.#frames[buffer] as Frame;
+  }
+
+  #slotOf(buffer: number): Uint8Array {
+    const start = buffer * this.#bufferSize;
+    this.#slots[buffer] ??= this.#area.bytes.subarray(start, start + this.#bufferSize);
+    return this.#slots[buffer] as Uint8Array;
+  }
+
+  /** The buffers that the ring's last driver posted. Throws `ERR_OUT_OF_RANGE` for what is none. */
+  #postedBefore(): Set<number> {
+    const posted = new Set<number>();
+    for (const [head] of this.#ring.state.chains) {
+      const { address, length } = this.#ring.bufferOf(head);
+      const buffer = (address - this.#address) / this.#bufferSize;
+      const known = Number.isInteger(buffer) && buffer >= 0 && buffer < this.#ring.size;
+      if (!known || length !== this.#bufferSize || posted.has(buffer)) {
+        throw rangeError(`chain ${head} of the receive ring is none of this port's buffers`);
+      }
+      this.#bufferOf[head] = buffer;
+      posted.add(buffer);
+    }
+    return posted;
   }
 
   /** Begins the merged frames over, behind the one that is still under way. */
@@ -160,7 +199,7 @@ export class Receiver {
   /** Whole buffers are copied, used or not: their views exist, and the frame's length tells. */
   #merge(first: Frame): Frame {
     const index = this.#mergedUsed++;
-    this.#merged[index] ??= new Frame(new Uint8Array(MAX_MERGED + this.#bufferSize));
+    this.#merged[index] ??= new Frame(new Uint8Array(MAX_MERGED + this.#bufferSize), this.#pair);
     const merged = this.#merged[index] as Frame;
     merged.buffer.set(first.buffer, 0);
     merged.length = first.length;
@@ -174,7 +213,7 @@ export class Receiver {
     if (merged.length + used > MAX_MERGED) {
       this.#damaged = true;
     } else {
-      merged.buffer.set(this.#slots[buffer] as Uint8Array, merged.length);
+      merged.buffer.set(this.#slotOf(buffer), merged.length);
       merged.length += used;
     }
     if (--this.#missing > 0) return undefined;

@@ -4,8 +4,14 @@
  * it was taken, also where the device is done with frames in another order.
  */
 
+import { rangeError } from '../errors.js';
+
 /** Frames begin on cache lines of their own. */
 const ALIGNMENT = 64;
+
+function roundUp(length: number): number {
+  return (length + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+}
 
 export class SendArena {
   readonly capacity: number;
@@ -29,7 +35,7 @@ export class SendArena {
 
   /** The offset of `length` bytes in one piece, or -1 when there is no room. Sets `piece`. */
   take(length: number): number {
-    const bytes = (length + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+    const bytes = roundUp(length);
     const offset = this.#head % this.capacity;
     // What does not fit before the end of the ring goes to its start.
     const skipped = offset + bytes > this.capacity ? this.capacity - offset : 0;
@@ -41,6 +47,31 @@ export class SendArena {
     this.#pieces++;
     this.#head = end;
     return skipped > 0 ? 0 : offset;
+  }
+
+  /**
+   * Takes over pieces of another arena of the same capacity, oldest first; `pieces[i]` is piece `i` here.
+   * Throws `ERR_OUT_OF_RANGE` for pieces that cannot follow one another in it.
+   */
+  restore(pieces: readonly { offset: number; length: number }[]): void {
+    this.#head = this.#tail = pieces[0]?.offset ?? 0;
+    this.#oldest = 0;
+    this.#pieces = pieces.length;
+    pieces.forEach(({ offset, length }, piece) => {
+      const gap = offset - (this.#head % this.capacity);
+      const end = this.#head + (gap < 0 ? gap + this.capacity : gap) + roundUp(length);
+      const fits = offset >= 0 && offset % ALIGNMENT === 0 && offset + length <= this.capacity;
+      if (!fits || end - this.#tail > this.capacity || piece >= this.#ends.length) {
+        throw rangeError(`${length} bytes at ${offset} are no piece that was taken after the last`);
+      }
+      this.#head = this.#ends[piece] = end;
+      this.#done[piece] = 0;
+    });
+  }
+
+  /** How many pieces were taken, and not given back, before this one. */
+  ageOf(piece: number): number {
+    return (piece - this.#oldest + this.#ends.length) % this.#ends.length;
   }
 
   giveBack(piece: number): void {

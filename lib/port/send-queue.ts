@@ -1,4 +1,4 @@
-/** Senders that wait for room, in the order they came, driven by the call eventfd. */
+/** One queue pair's senders that wait for room, in the order they came, driven by the call eventfd. */
 import type { EventFd } from '../host/event-fd.js';
 import type { PortCounters } from './counters.js';
 import type { Sendable } from './frame.js';
@@ -12,13 +12,11 @@ interface Sender {
   reject: (error: Error) => void;
 }
 
-/** Given to every sender that need not wait, so that sending allocates nothing. */
-const DONE = Promise.resolve();
-
 export class SendQueue {
   readonly #transmitter: Transmitter;
   readonly #fail: (error: Error) => void;
   readonly #senders: Sender[] = [];
+  #paused = false;
   readonly #flushers: { resolve: () => void; reject: (error: Error) => void }[] = [];
 
   constructor(
@@ -36,35 +34,36 @@ export class SendQueue {
     call.unref();
   }
 
-  trySend(frames: Sendable | readonly Sendable[]): number {
-    // Whoever waits comes first.
-    if (this.#senders.length > 0) return 0;
-    try {
-      return this.#push(frames);
-    } catch (error) {
-      // A ring that breaks fails the port, whoever noticed.
-      this.#fail(error as Error);
-      throw error;
-    }
+  /** Until {@link resume} the ring stays as it is, and everybody waits. */
+  pause(): void {
+    this.#paused = true;
   }
 
-  send(frames: Sendable | readonly Sendable[]): Promise<void> {
-    try {
-      const count = isMany(frames) ? frames.length : 1;
-      const done = this.trySend(frames);
-      if (done === count) return DONE;
-      const list = isMany(frames) ? frames : [frames];
-      const waiting = new Promise<void>((resolve, reject) => {
-        this.#senders.push({ frames: list, done, resolve, reject });
-      });
-      // Only the end of the port rejects it, which the port tells everywhere: that must not end the
-      // process of a sender who does not look.
-      waiting.catch(() => {});
-      this.#pump();
-      return waiting;
-    } catch (error) {
-      return Promise.reject(error);
-    }
+  resume(): void {
+    this.#paused = false;
+    this.#pump();
+  }
+
+  /**
+   * Adds a frame that {@link publish} shows the device. False where there is no room, or somebody waits
+   * for it already: who came first is first. Throws `ERR_RING_BROKEN`.
+   */
+  offer(frame: Sendable): boolean {
+    return this.#senders.length === 0 && !this.#paused && this.#transmitter.add(frame);
+  }
+
+  /** Throws `ERR_RING_BROKEN`. */
+  publish(): void {
+    this.#transmitter.publish();
+  }
+
+  /** Sends the frames from `done` on when there is room. */
+  wait(frames: readonly Sendable[], done: number): Promise<void> {
+    const waiting = new Promise<void>((resolve, reject) => {
+      this.#senders.push({ frames, done, resolve, reject });
+    });
+    this.#pump();
+    return waiting;
   }
 
   flush(): Promise<void> {
@@ -75,16 +74,6 @@ export class SendQueue {
     return flushed;
   }
 
-  /** As flush, for at most `limit` ms, without an error. */
-  async flushFor(limit: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, limit);
-    });
-    await Promise.race([this.flush().catch(() => {}), timeout]);
-    clearTimeout(timer);
-  }
-
   /** Rejects everybody who waits. */
   end(error: Error): void {
     for (const sender of this.#senders.splice(0)) sender.reject(error);
@@ -93,6 +82,7 @@ export class SendQueue {
 
   /** Serves who waits until there is no room, and asks to be called when there is. */
   #pump(): void {
+    if (this.#paused) return;
     try {
       do {
         this.#transmitter.reclaim();
@@ -122,13 +112,4 @@ export class SendQueue {
   #until(): 'half' | 'all' {
     return this.#senders.length > 0 ? 'half' : 'all';
   }
-
-  #push(frames: Sendable | readonly Sendable[]): number {
-    if (isMany(frames)) return this.#transmitter.push(frames, 0);
-    return this.#transmitter.pushSingle(frames) ? 1 : 0;
-  }
-}
-
-function isMany(frames: Sendable | readonly Sendable[]): frames is readonly Sendable[] {
-  return Array.isArray(frames);
 }

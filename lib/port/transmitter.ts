@@ -4,7 +4,8 @@ import { rangeError, typeError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
 import { clearHeader, type HeaderLength, writeHeader } from '../net/header.js';
 import { ETH_HLEN } from '../uapi/tun.js';
-import type { VringDriver } from '../vring/driver.js';
+import type { ChainRecord } from '../vring/descriptor-table.js';
+import type { VringDriver, VringDriverState } from '../vring/driver.js';
 import type { PortCounters } from './counters.js';
 import { Frame, type Sendable } from './frame.js';
 import type { BufferArea } from './port-memory.js';
@@ -62,6 +63,8 @@ export class Transmitter {
     counters: PortCounters;
     area: BufferArea;
     headerLength: HeaderLength;
+    /** The chains that the ring's last driver left in it, oldest first. Default: none. */
+    inFlight?: readonly ChainRecord[] | undefined;
   }) {
     const { area, ring } = options;
     this.#ring = ring;
@@ -73,7 +76,26 @@ export class Transmitter {
     this.#headerLength = options.headerLength;
     this.#arena = new SendArena(area.bytes.length, ring.size);
     this.#pieceOf = new Uint16Array(ring.size);
+    this.#takeOver(options.inFlight ?? []);
     ring.disableCalls();
+  }
+
+  /** Takes back what the device is done with; the rest is in it, oldest first. */
+  get state(): VringDriverState {
+    this.reclaim();
+    const { chains, ...positions } = this.#ring.state;
+    const age = ([head]: ChainRecord) => this.#arena.ageOf(this.#pieceOf[head] as number);
+    return { ...positions, chains: [...chains].sort((a, b) => age(a) - age(b)) };
+  }
+
+  /** The frames that the ring's last driver left in it. Throws `ERR_OUT_OF_RANGE` for what is none. */
+  #takeOver(chains: readonly ChainRecord[]): void {
+    const pieces = chains.map(([head], piece) => {
+      this.#pieceOf[head] = piece;
+      const { address, length } = this.#ring.bufferOf(head);
+      return { offset: address - this.#address, length };
+    });
+    this.#arena.restore(pieces);
   }
 
   /** Frames that the device has not given back. */
@@ -87,16 +109,9 @@ export class Transmitter {
    */
   push(frames: readonly Sendable[], from: number): number {
     let at = from;
-    while (at < frames.length && this.#pushOne(frames[at] as Sendable)) at++;
-    this.#publish();
+    while (at < frames.length && this.add(frames[at] as Sendable)) at++;
+    this.publish();
     return at - from;
-  }
-
-  /** As {@link Transmitter.push} for one frame. */
-  pushSingle(frame: Sendable): boolean {
-    const pushed = this.#pushOne(frame);
-    this.#publish();
-    return pushed;
   }
 
   /** Takes back the room of the frames that the device is done with. */
@@ -119,7 +134,8 @@ export class Transmitter {
     this.#ring.disableCalls();
   }
 
-  #pushOne(frame: Sendable): boolean {
+  /** Adds a frame that the device sees with the next {@link publish}. False where there is no room. */
+  add(frame: Sendable): boolean {
     const { length } = frame;
     const header = this.#headerLength;
     let at = this.#ring.free > 0 ? this.#arena.take(header + length) : -1;
@@ -144,6 +160,13 @@ export class Transmitter {
     return true;
   }
 
+  /** Shows the device what was added, and kicks it where it wants that. */
+  publish(): void {
+    if (!this.#ring.publish()) return;
+    this.#counters.txKicks++;
+    this.#kick.signal();
+  }
+
   #copyFrame(frame: Frame, to: number): void {
     const { buffer } = frame;
     if (buffer.buffer === this.#memory.buffer) {
@@ -152,11 +175,5 @@ export class Transmitter {
     } else {
       this.#bytes.set(frame.bytes, to);
     }
-  }
-
-  #publish(): void {
-    if (!this.#ring.publish()) return;
-    this.#counters.txKicks++;
-    this.#kick.signal();
   }
 }

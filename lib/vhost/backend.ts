@@ -32,8 +32,11 @@ export interface BackendConfig {
   memory: GuestMemory;
   /** The acknowledged virtio features, a subset of those offered. */
   features: bigint;
-  /** The first queue pairs of the backend, at least one; {@link VhostBackend.startRing} adds more. */
-  pairs: readonly QueuePairConfig[];
+  /**
+   * The first queue pairs of the backend, at least one. A pair that is left out, undefined, can be added
+   * with {@link VhostBackend.startRing} while the others run.
+   */
+  pairs: readonly (QueuePairConfig | undefined)[];
 }
 
 /** Where a stopped pair's rings go on: the `base` of each. */

@@ -67,7 +67,9 @@ export class KernelBackend implements VhostBackend {
     }
     for (const pair of this.#pairs) pair.checkHeader(config.features);
     this.#config = config;
-    const starting = config.pairs.map((rings, i) => this.#startPair(i, rings, config));
+    const starting = config.pairs.map(
+      async (rings, i) => rings && this.#startPair(i, rings, config),
+    );
     const failed = (await Promise.allSettled(starting)).find(isRejected);
     if (!failed) return;
     // Back to the state after open: no ring served, no memory held.
@@ -130,6 +132,6 @@ export class KernelBackend implements VhostBackend {
   }
 }
 
-function isRejected(result: PromiseSettledResult<void>): result is PromiseRejectedResult {
+function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRejectedResult {
   return result.status === 'rejected';
 }

@@ -60,6 +60,8 @@ export class KernelPair {
     vhost.setVringKick(index, ring.kick);
     await vhost.setBackend(index, this.#tap);
     this.#served[index] = true;
+    // What lies in the ring already may have been kicked to a device that is no more.
+    ring.kick.signal();
     logVhost('%s serves ring %d from %d', this.#tap.interface.name, index, ring.base);
   }
 

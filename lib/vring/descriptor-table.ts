@@ -3,6 +3,7 @@
  *
  * The record of every chain is our own and not in the ring's memory, which is the device's to write.
  */
+import { checkInteger, rangeError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import { VRING_DESC_F_INDIRECT, VRING_DESC_F_WRITE, VRING_DESC_SIZE } from '../uapi/virtio-ring.js';
 import { DESC_WORDS, SEGMENT_WORDS, segmentFlags, writeSegment, writeTable } from './views.js';
@@ -12,6 +13,9 @@ export interface IndirectTables {
   address: bigint;
   length: number;
 }
+
+/** A chain in flight: its head, the descriptors of the ring it takes, the bytes the device may write. */
+export type ChainRecord = readonly [head: number, descriptors: number, writable: number];
 
 export class DescriptorTable {
   readonly size: number;
@@ -30,7 +34,10 @@ export class DescriptorTable {
   readonly #writable: Uint32Array;
   #freeHead = 0;
 
-  /** Throws `ERR_OUT_OF_RANGE` where the tables are not in guest memory. */
+  /**
+   * To be reset or restored before use. Throws `ERR_OUT_OF_RANGE` where the tables are not in guest
+   * memory.
+   */
   constructor(memory: GuestMemory, desc: Uint32Array, indirect: IndirectTables | undefined) {
     const size = desc.length / DESC_WORDS;
     this.size = size;
@@ -48,7 +55,6 @@ export class DescriptorTable {
     this.#tail = new Uint16Array(size);
     this.#taken = new Uint16Array(size);
     this.#writable = new Uint32Array(size);
-    this.reset();
   }
 
   reset(): void {
@@ -57,6 +63,55 @@ export class DescriptorTable {
     this.#taken.fill(0);
     this.#freeHead = 0;
     this.free = this.size;
+  }
+
+  /** Every chain in flight, by its head. */
+  get chains(): ChainRecord[] {
+    const chains: ChainRecord[] = [];
+    this.#taken.forEach((count, head) => {
+      if (count > 0) chains.push([head, count, this.#writable[head] as number]);
+    });
+    return chains;
+  }
+
+  /**
+   * Takes over the chains that another driver's table had in flight, as their descriptors lie in memory.
+   * Throws `ERR_OUT_OF_RANGE` for what cannot be chains of this table.
+   */
+  restore(chains: readonly ChainRecord[]): void {
+    const inUse = new Uint8Array(this.size);
+    this.#taken.fill(0);
+    this.free = this.size;
+    for (const [head, count, writable] of chains) {
+      checkInteger('head', head, 0, this.size - 1);
+      checkInteger('descriptors', count, 1, this.size);
+      checkInteger('writable', writable, 0, 0xffff_ffff);
+      let tail = head;
+      for (let i = 0, at = head; i < count; i++) {
+        if (!(at < this.size) || inUse[at] === 1) {
+          throw rangeError(`chain ${head} of ${count} descriptors cannot be in flight`);
+        }
+        inUse[at] = 1;
+        tail = at;
+        at = (this.#desc[at * DESC_WORDS + 3] as number) >>> 16;
+        this.#next[tail] = at;
+      }
+      this.#record(head, tail, count, writable);
+    }
+    // The free ones are chained from the lowest on.
+    this.#freeHead = this.size;
+    for (let at = this.size - 1; at >= 0; at--) {
+      if (inUse[at] === 1) continue;
+      this.#next[at] = this.#freeHead;
+      this.#freeHead = at;
+    }
+  }
+
+  /** Guest address of the first buffer of a chain, and its length in bytes, as memory has them now. */
+  bufferOf(head: number): { address: number; length: number } {
+    const word = head * DESC_WORDS;
+    const [low = 0, high = 0, length = 0] = this.#desc.subarray(word, word + 3);
+    return { address: low + high * 2 ** 32, length };
   }
 
   /** Whether a chain of `count` buffers takes one descriptor, by an indirect table. */

@@ -6,7 +6,7 @@
  * What the device writes is checked before it is used: a device that lies breaks the ring with
  * `ERR_RING_BROKEN`, and nothing else.
  */
-import { rangeError, StateError } from '../errors.js';
+import { checkInteger, rangeError, StateError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import { logVring } from '../log.js';
 import {
@@ -14,11 +14,19 @@ import {
   VRING_DESC_F_WRITE,
   VRING_USED_F_NO_NOTIFY,
 } from '../uapi/virtio-ring.js';
-import { DescriptorTable, type IndirectTables } from './descriptor-table.js';
+import { type ChainRecord, DescriptorTable, type IndirectTables } from './descriptor-table.js';
 import type { VringAddresses } from './layout.js';
 import { SEGMENT_WORDS, viewVring } from './views.js';
 
 export { SEGMENT_WORDS };
+
+/** What a driver knows of a ring that its memory does not tell: with it, another driver goes on. */
+export interface VringDriverState {
+  /** Positions in the avail and the used ring, 0 to 65535. */
+  avail: number;
+  used: number;
+  chains: readonly ChainRecord[];
+}
 
 export interface VringDriverOptions {
   /** Descriptors: a power of two from 1 to 32768. */
@@ -31,6 +39,8 @@ export interface VringDriverOptions {
    * `length` descriptors from `address`. Chains of 2 to `length` buffers then take one descriptor.
    */
   indirect?: IndirectTables;
+  /** Go on where another driver stopped, on the memory as it left it. Default: clear the ring. */
+  state?: VringDriverState;
 }
 
 const MASK = 0xffff;
@@ -73,7 +83,14 @@ export class VringDriver {
     this.#eventIdx = options.eventIdx ?? false;
     this.#availEvent = 2 + 4 * size;
     this.#usedEvent = 2 + size;
-    this.reset();
+    if (options.state) this.#resume(options.state);
+    else this.reset();
+  }
+
+  /** What another driver needs to go on with this ring. Every chain added must have been published. */
+  get state(): VringDriverState {
+    const { chains } = this.#descriptors;
+    return { avail: this.#availShown, used: this.#usedNext, chains };
   }
 
   /** Forgets every chain and clears the ring's memory: for a device that was reset. */
@@ -84,6 +101,11 @@ export class VringDriver {
     this.#availNext = this.#availShown = this.#usedNext = this.#usedSeen = 0;
     this.#chains = 0;
     this.#broken = undefined;
+  }
+
+  /** Guest address and length in bytes of a chain's first buffer, as its descriptor has them. */
+  bufferOf(head: number): { address: number; length: number } {
+    return this.#descriptors.bufferOf(head);
   }
 
   /** Descriptors that a new chain can take. */
@@ -226,6 +248,20 @@ export class VringDriver {
       if (this.#descriptors.inFlight(other)) return;
     }
     throw this.#break(`it gave back chain ${head}, of which it was not told`);
+  }
+
+  /** Throws `ERR_OUT_OF_RANGE` for a state that cannot be this ring's. */
+  #resume({ avail, used, chains }: VringDriverState): void {
+    this.#descriptors.restore(chains);
+    this.#chains = chains.length;
+    this.#availNext = this.#availShown = checkInteger('avail', avail, 0, MASK);
+    this.#usedNext = this.#usedSeen = checkInteger('used', used, 0, MASK);
+    if (((avail - used) & MASK) !== chains.length) {
+      throw rangeError(`${chains.length} chains cannot be in flight from ${used} to ${avail}`);
+    }
+    chains.forEach(([head], i) => {
+      this.#positionOf[head] = used + i;
+    });
   }
 
   #break(what: string): StateError {

@@ -9,25 +9,55 @@ import { bit } from '../../lib/uapi/virtio-net.js';
 
 test('a name is enough: the rest has defaults', () => {
   expect(checkPortOptions({ tap: 'vnet0' })).toEqual({
-    tap: 'vnet0',
+    source: { tap: 'vnet0', queuePairs: 1, exclusive: false },
+    queuePairs: 1,
     queueSize: 256,
     bufferSize: 1600,
     features: PORT_FEATURES,
     up: true,
-    exclusive: false,
   });
 });
 
 test('every option that is given is kept', () => {
   const options = {
-    tap: 'vnet0',
     queueSize: 1024,
     bufferSize: 9216,
     features: bit(32),
     up: false,
-    exclusive: true,
   };
-  expect(checkPortOptions(options)).toEqual(options);
+  const more = { tap: 'vnet0', queuePairs: 256, exclusive: true };
+  expect(checkPortOptions({ ...options, ...more })).toEqual({
+    ...options,
+    source: more,
+    queuePairs: 256,
+  });
+});
+
+test('queues that are open already say how many pairs there are; their link is left alone', () => {
+  const queues = [
+    { tap: 3, vhost: 5 },
+    { tap: 4, vhost: 6 },
+  ];
+  const checked = checkPortOptions({ queues });
+  expect(checked).toMatchObject({ source: { queues }, queuePairs: 2, up: false });
+  expect(checkPortOptions({ queues, up: true }).up).toBe(true);
+});
+
+test.each([
+  [{ queues: [{ tap: 3 }], tap: 'vnet0' }, 'ERR_INVALID_ARG_VALUE', 'leave out tap'],
+  [{ queues: [{ tap: 3 }], queuePairs: 1 }, 'ERR_INVALID_ARG_VALUE', 'leave out queuePairs'],
+  [{ queues: [{ tap: 3 }], exclusive: true }, 'ERR_INVALID_ARG_VALUE', 'leave out exclusive'],
+  [{ queues: [] }, 'ERR_OUT_OF_RANGE', 'from 1 to 256'],
+  [{ queues: new Array(257).fill({ tap: 3 }) }, 'ERR_OUT_OF_RANGE', 'from 1 to 256'],
+  [{ queues: { tap: 3 } }, 'ERR_INVALID_ARG_TYPE', 'an array'],
+  [{ queues: [{ tap: -1 }] }, 'ERR_OUT_OF_RANGE', 'tap'],
+  [{ queues: [{ tap: 3, vhost: '4' }] }, 'ERR_INVALID_ARG_TYPE', 'vhost'],
+  [{ queues: [{ tap: 3, vhost: 4 }, { tap: 5 }] }, 'ERR_INVALID_ARG_VALUE', 'or none'],
+  [{}, 'ERR_INVALID_ARG_TYPE', 'interface name'],
+])('%o is refused', (options, code, words) => {
+  expect(() => checkPortOptions(options as NetPortOptions)).toThrow(
+    expect.objectContaining({ code, message: expect.stringContaining(words) }),
+  );
 });
 
 test.each([
@@ -46,6 +76,9 @@ test.each([
   ['queueSize', 100, 'ERR_OUT_OF_RANGE'],
   ['queueSize', 65_536, 'ERR_OUT_OF_RANGE'],
   ['queueSize', '256', 'ERR_INVALID_ARG_TYPE'],
+  ['queuePairs', 0, 'ERR_OUT_OF_RANGE'],
+  ['queuePairs', 257, 'ERR_OUT_OF_RANGE'],
+  ['queuePairs', '2', 'ERR_INVALID_ARG_TYPE'],
   ['bufferSize', 127, 'ERR_OUT_OF_RANGE'],
   ['bufferSize', 65_601, 'ERR_OUT_OF_RANGE'],
   ['bufferSize', 1500.5, 'ERR_OUT_OF_RANGE'],
@@ -71,12 +104,12 @@ test('merged buffers that cannot hold the longest frame together are refused', (
     }),
   );
   const exact = { tap: 'vnet0', queueSize: 32, bufferSize: 2050 };
-  expect(checkPortOptions(exact)).toMatchObject(exact);
+  expect(checkPortOptions(exact).bufferSize).toBe(2050);
 });
 
 test('buffers that are not merged may be small: longer frames are dropped', () => {
-  const options = { tap: 'vnet0', queueSize: 2, bufferSize: 128, features: bit(32) };
-  expect(checkPortOptions(options)).toMatchObject(options);
+  const options = { queueSize: 2, bufferSize: 128, features: bit(32) };
+  expect(checkPortOptions({ tap: 'vnet0', ...options })).toMatchObject(options);
 });
 
 test.each([

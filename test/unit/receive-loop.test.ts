@@ -22,7 +22,8 @@ function loopOver(frames: () => Frame[] | undefined): { loop: ReceiveLoop; call:
   const fail = (error: Error) => {
     throw error;
   };
-  return { loop: new ReceiveLoop(restlessReceiver(frames), call, noCounters(), fail), call };
+  const lane = { receiver: restlessReceiver(frames), call, counters: noCounters() };
+  return { loop: new ReceiveLoop([lane], fail), call };
 }
 
 test.each(['listener', 'iterator'])(

@@ -47,11 +47,11 @@ test('bytes are sent behind a header of zeroes, as one readable buffer', () => {
 test('a frame is sent with its offload, from wherever its bytes lie', () => {
   const { transmitter, next, memory, area } = makeTransmitter({ areaBytes: 16_384 });
   const offload = { flags: 1, gsoType: 1, gsoSize: 1460 };
-  transmitter.pushSingle(frameOf(pattern(100), offload));
+  transmitter.push([frameOf(pattern(100), offload)], 0);
   // A received frame lies in the same memory; it is copied within that.
   const received = memory.bytes(area.address + 8192n, 200);
   received.set(pattern(200, 5));
-  transmitter.pushSingle(frameOf(received, { checksumStart: 34 }));
+  transmitter.push([frameOf(received, { checksumStart: 34 })], 0);
   const header = [1, 1, 0, 0, 0xb4, 5, 0, 0, 0, 0, 0, 0];
   expect(next()).toMatchObject({ header: Uint8Array.from(header), bytes: pattern(100) });
   expect(next()).toMatchObject({
@@ -64,7 +64,7 @@ test('only the length of a frame is sent, not its whole buffer', () => {
   const { transmitter, next } = makeTransmitter();
   const frame = frameOf(pattern(500));
   frame.length = 64;
-  transmitter.pushSingle(frame);
+  transmitter.push([frame], 0);
   expect(next().bytes).toEqual(pattern(64));
 });
 
@@ -73,7 +73,7 @@ test('a frame on the other side of 4 GiB has the address that it lies at', () =>
     areaAddress: 0xffff_f000n,
     areaBytes: 8192,
   });
-  for (let i = 0; i < 5; i++) transmitter.pushSingle(pattern(1012));
+  for (let i = 0; i < 5; i++) transmitter.push([pattern(1012)], 0);
   expect([3, 4].map((i) => device.descriptor(i).address)).toEqual([0xffff_fc00n, 0x1_0000_0000n]);
 });
 
@@ -99,10 +99,10 @@ test('a full ring takes the first frames only, and the rest when some came back'
 test('a full arena takes no frame although the ring has room', () => {
   const { transmitter, device } = makeTransmitter({ areaBytes: 1024 });
   expect(transmitter.push([pattern(500), pattern(500), pattern(20)], 0)).toBe(2);
-  expect(transmitter.pushSingle(pattern(20))).toBe(false);
+  expect(transmitter.push([pattern(20)], 0)).toBe(0);
   device.serve();
   device.show();
-  expect(transmitter.pushSingle(pattern(500))).toBe(true);
+  expect(transmitter.push([pattern(500)], 0)).toBe(1);
 });
 
 test('room comes back in any order that the device gives', () => {
@@ -143,7 +143,7 @@ describe.each([
 
 test('a device that gives back what was not sent is noticed', () => {
   const { transmitter, device } = makeTransmitter();
-  transmitter.pushSingle(pattern(60));
+  transmitter.push([pattern(60)], 0);
   device.complete(5);
   device.show();
   expect(() => transmitter.reclaim()).toThrow(expect.objectContaining({ code: 'ERR_RING_BROKEN' }));

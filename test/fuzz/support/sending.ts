@@ -69,10 +69,7 @@ export class Sending {
     const frames = Array.from({ length: random.between(1, 6) }, () => this.#draw(random));
     let pushed = 0;
     const refused = this.#refusal(() => {
-      pushed =
-        frames.length === 1
-          ? Number(this.#transmitter.pushSingle(frames[0] as Sendable))
-          : this.#transmitter.push(frames, 0);
+      pushed = this.#transmitter.push(frames, 0);
     });
     if (refused) return this.#told(refused, sights);
     // It takes back what it can where it needs room, and then all of it.
