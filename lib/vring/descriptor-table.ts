@@ -17,6 +17,9 @@ export interface IndirectTables {
 /** A chain in flight: its head, the descriptors of the ring it takes, the bytes the device may write. */
 export type ChainRecord = readonly [head: number, descriptors: number, writable: number];
 
+/** Less room than any number of bytes. */
+const NOT_IN_FLIGHT = -1;
+
 export class DescriptorTable {
   readonly size: number;
   /** Descriptors that no chain takes. */
@@ -28,10 +31,11 @@ export class DescriptorTable {
   readonly #tableHigh: number;
   readonly #tableLength: number;
   readonly #next: Uint16Array;
-  readonly #tail: Uint16Array;
-  /** Descriptors of the ring that a chain takes; 0 when the head is not in flight. */
+  /** Bytes that the device may write into a chain; {@link NOT_IN_FLIGHT} where none begins. */
+  readonly #room: Float64Array;
+  /** Descriptors of the ring that a chain takes, and the last of them. Chains of one are not recorded. */
   readonly #taken: Uint16Array;
-  readonly #writable: Uint32Array;
+  readonly #tail: Uint16Array;
   #freeHead = 0;
 
   /**
@@ -52,15 +56,16 @@ export class DescriptorTable {
       this.#tables = new Uint32Array(tables.region.buffer, tables.offset, bytes / 4);
     }
     this.#next = new Uint16Array(size);
-    this.#tail = new Uint16Array(size);
+    this.#room = new Float64Array(size);
     this.#taken = new Uint16Array(size);
-    this.#writable = new Uint32Array(size);
+    this.#tail = new Uint16Array(size);
   }
 
   reset(): void {
     this.#desc.fill(0);
     for (let i = 0; i < this.size; i++) this.#next[i] = i + 1;
-    this.#taken.fill(0);
+    this.#room.fill(NOT_IN_FLIGHT);
+    this.#taken.fill(1);
     this.#freeHead = 0;
     this.free = this.size;
   }
@@ -68,8 +73,8 @@ export class DescriptorTable {
   /** Every chain in flight, by its head. */
   get chains(): ChainRecord[] {
     const chains: ChainRecord[] = [];
-    this.#taken.forEach((count, head) => {
-      if (count > 0) chains.push([head, count, this.#writable[head] as number]);
+    this.#room.forEach((room, head) => {
+      if (room !== NOT_IN_FLIGHT) chains.push([head, this.#taken[head] as number, room]);
     });
     return chains;
   }
@@ -80,7 +85,8 @@ export class DescriptorTable {
    */
   restore(chains: readonly ChainRecord[]): void {
     const inUse = new Uint8Array(this.size);
-    this.#taken.fill(0);
+    this.#room.fill(NOT_IN_FLIGHT);
+    this.#taken.fill(1);
     this.free = this.size;
     for (const [head, count, writable] of chains) {
       checkInteger('head', head, 0, this.size - 1);
@@ -96,7 +102,7 @@ export class DescriptorTable {
         at = (this.#desc[at * DESC_WORDS + 3] as number) >>> 16;
         this.#next[tail] = at;
       }
-      this.#record(head, tail, count, writable);
+      this.#recordMany(head, tail, count, writable);
     }
     // The free ones are chained from the lowest on.
     this.#freeHead = this.size;
@@ -130,7 +136,8 @@ export class DescriptorTable {
     desc[word + 2] = length;
     desc[word + 3] = flags;
     this.#freeHead = this.#next[head] as number;
-    this.#record(head, head, 1, flags === VRING_DESC_F_WRITE ? length : 0);
+    this.#room[head] = flags === VRING_DESC_F_WRITE ? length : 0;
+    this.free--;
     return head;
   }
 
@@ -142,7 +149,7 @@ export class DescriptorTable {
     const head = this.takeOne(low, high, count * VRING_DESC_SIZE, VRING_DESC_F_INDIRECT);
     if (head < 0) return -1;
     const tables = this.#tables as Uint32Array;
-    this.#writable[head] = writeTable(tables, at, segments, readable, count);
+    this.#room[head] = writeTable(tables, at, segments, readable, count);
     return head;
   }
 
@@ -160,37 +167,46 @@ export class DescriptorTable {
       writeSegment(this.#desc, tail, segments, i, segmentFlags(i, readable, count), at);
     }
     this.#freeHead = at;
-    this.#record(head, tail, count, room);
+    this.#recordMany(head, tail, count, room);
     return head;
   }
 
   /** Whether a chain begins at `head`. */
   inFlight(head: number): boolean {
-    return this.#taken[head] !== 0;
+    return this.#room[head] !== NOT_IN_FLIGHT;
   }
 
-  /** Why the device cannot have given back `length` bytes in chain `head`, or undefined. */
-  objection(head: number, length: number): string | undefined {
+  /** Whether the device may give back `length` bytes in chain `head`, which may be any number. */
+  allows(head: number, length: number): boolean {
+    // One comparison says it all: what is not in flight has less room than 0, what is not there none.
+    return length <= (this.#room[head] as number);
+  }
+
+  /** Why {@link DescriptorTable.allows} does not. */
+  objection(head: number, length: number): string {
     if (head >= this.size) return `it gave back chain ${head} of ${this.size}`;
     if (!this.inFlight(head)) return `it gave back chain ${head}, which is not in flight`;
-    if (length > (this.#writable[head] as number)) {
-      return `it wrote ${length} bytes to ${this.#writable[head]} in chain ${head}`;
-    }
-    return undefined;
+    return `it wrote ${length} bytes to ${this.#room[head]} in chain ${head}`;
   }
 
-  /** Frees a chain to which {@link objection} has none. */
+  /** Frees a chain that {@link DescriptorTable.allows} allows. */
   release(head: number): void {
-    this.free += this.#taken[head] as number;
-    this.#taken[head] = 0;
-    this.#next[this.#tail[head] as number] = this.#freeHead;
+    this.#room[head] = NOT_IN_FLIGHT;
+    const count = this.#taken[head] as number;
+    if (count === 1) {
+      this.#next[head] = this.#freeHead;
+    } else {
+      this.#next[this.#tail[head] as number] = this.#freeHead;
+      this.#taken[head] = 1;
+    }
     this.#freeHead = head;
+    this.free += count;
   }
 
-  #record(head: number, tail: number, count: number, room: number): void {
-    this.#tail[head] = tail;
+  #recordMany(head: number, tail: number, count: number, room: number): void {
+    this.#room[head] = room;
     this.#taken[head] = count;
-    this.#writable[head] = room;
+    this.#tail[head] = tail;
     this.free -= count;
   }
 }

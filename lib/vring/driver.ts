@@ -66,7 +66,6 @@ export class VringDriver {
   #availShown = 0;
   #usedNext = 0;
   #usedSeen = 0;
-  #chains = 0;
   #broken: StateError | undefined;
 
   /** Throws `ERR_OUT_OF_RANGE` for a size, alignment or address that cannot be. */
@@ -99,7 +98,6 @@ export class VringDriver {
     this.#avail.fill(0);
     this.#used16.fill(0);
     this.#availNext = this.#availShown = this.#usedNext = this.#usedSeen = 0;
-    this.#chains = 0;
     this.#broken = undefined;
   }
 
@@ -115,7 +113,7 @@ export class VringDriver {
 
   /** Chains that the device has not given back. */
   get inFlight(): number {
-    return this.#chains;
+    return (this.#availNext - this.#usedNext) & MASK;
   }
 
   /** Whether the device broke the ring; adding, publishing and taking back throw then. */
@@ -162,7 +160,6 @@ export class VringDriver {
     this.#avail[2 + (this.#availNext & (this.size - 1))] = head;
     this.#positionOf[head] = this.#availNext;
     this.#availNext = (this.#availNext + 1) & MASK;
-    this.#chains++;
     return head;
   }
 
@@ -195,11 +192,11 @@ export class VringDriver {
     const at = 1 + 2 * (position & (this.size - 1));
     const head = this.#used32[at] as number;
     const length = this.#used32[at + 1] as number;
-    const objection = this.#descriptors.objection(head, length);
-    if (objection !== undefined) throw this.#break(objection);
+    if (!this.#descriptors.allows(head, length)) {
+      throw this.#break(this.#descriptors.objection(head, length));
+    }
     if (this.#availNext !== this.#availShown) this.#checkShown(head);
     this.#descriptors.release(head);
-    this.#chains--;
     this.#usedNext = (position + 1) & MASK;
     this.usedLength = length;
     return head;
@@ -253,7 +250,6 @@ export class VringDriver {
   /** Throws `ERR_OUT_OF_RANGE` for a state that cannot be this ring's. */
   #resume({ avail, used, chains }: VringDriverState): void {
     this.#descriptors.restore(chains);
-    this.#chains = chains.length;
     this.#availNext = this.#availShown = checkInteger('avail', avail, 0, MASK);
     this.#usedNext = this.#usedSeen = checkInteger('used', used, 0, MASK);
     if (((avail - used) & MASK) !== chains.length) {
