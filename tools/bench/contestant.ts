@@ -1,5 +1,6 @@
 /** A program under measurement: its process, which obeys one command at a time. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Took } from './contestants/commands.js';
@@ -9,6 +10,8 @@ import { programPath } from './programs.js';
 const PATIENCE = 60_000;
 
 export class Contestant {
+  /** How the C programs stand in the results. */
+  static readonly C = 'C program';
   /** As it stands in the results. */
   readonly name: string;
   readonly #child: ChildProcess;
@@ -28,7 +31,17 @@ export class Contestant {
   }
 
   static c(): Contestant {
-    return new Contestant('C program', [programPath('vhost')]);
+    return new Contestant(Contestant.C, [programPath('vhost')]);
+  }
+
+  /** The TypeScript driver with a C device: `send|receive LENGTH BATCH`. */
+  static ringOurs(words: readonly string[], nodeArgs: readonly string[] = []): Contestant {
+    const main = fileURLToPath(new URL('./ring/driver-main.js', import.meta.url));
+    return new Contestant('vhost-net', [process.execPath, ...nodeArgs, main, ...words]);
+  }
+
+  static ringC(words: readonly string[]): Contestant {
+    return new Contestant(Contestant.C, [programPath('ring'), ...words]);
   }
 
   /** `fs.writeSync` and `fs.read` on the TAP. */
@@ -55,6 +68,12 @@ export class Contestant {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Lets the process end by itself. */
+  async finish(): Promise<void> {
+    this.#child.stdin?.end();
+    await once(this.#child, 'exit');
   }
 
   /** Ends the process, whatever it does. */

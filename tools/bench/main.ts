@@ -2,17 +2,35 @@
 /** `npm run bench`: measures the library beside others on the same vhost-net. */
 import { writeFileSync } from 'node:fs';
 import { runCases } from './machine.js';
-import { parseOptions } from './options.js';
+import { FULL, type Options, parseOptions, QUICK } from './options.js';
 import { renderPlot } from './plot.js';
 import { compilePrograms } from './programs.js';
-import { progressOn } from './progress.js';
-import { renderTable } from './table.js';
+import { type Progress, progressOn } from './progress.js';
+import { type Result, reportOf } from './report.js';
+import { ringCases } from './ring/cases.js';
+import { profileRing } from './ring/profile.js';
+import { renderShares, renderTable } from './table.js';
 
 const options = parseOptions(process.argv.slice(2));
 const progress = progressOn(process.stderr);
 compilePrograms();
-const report = await runCases(options, progress);
+// Before the virtual machine: nothing else may run beside it.
+const ring = await runRing(options, progress);
+const report = options.ring ? reportOf(ring) : await runCases(options, progress);
+if (!options.ring) report.results.push(...ring);
+const shares = options.ring ? await profileRing() : [];
 progress.end();
 process.stdout.write(renderTable(report));
+if (shares.length > 0) process.stdout.write(renderShares(shares));
 if (options.json) writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
 if (options.plot) writeFileSync(options.plot, renderPlot(report));
+
+async function runRing({ quick, cases }: Options, progress: Progress): Promise<Result[]> {
+  const chosen = ringCases(quick).filter(({ name }) => cases?.test(name) ?? true);
+  const results: Result[] = [];
+  for (const { name, run } of chosen) {
+    progress.show(name);
+    results.push(...(await run(quick ? QUICK : FULL)));
+  }
+  return results;
+}

@@ -12,6 +12,7 @@ const PROGRAMS = join(ROOT, 'build/bench');
 const PARTS = {
   vhost: ['vhost.c', 'pair.c'],
   wire: ['wire.c'],
+  ring: ['ring.c'],
 } as const;
 
 export type Program = keyof typeof PARTS;

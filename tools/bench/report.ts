@@ -1,4 +1,5 @@
 /** What a run measured, as `--json` writes it. */
+import { arch, cpus, release } from 'node:os';
 import { median, spread } from './statistics.js';
 
 export interface Result {
@@ -31,6 +32,17 @@ export interface Report {
   kernel: string;
   node: string;
   results: Result[];
+}
+
+/** A report of this machine, on which `results` were measured. */
+export function reportOf(results: Result[]): Report {
+  const model = cpus()[0]?.model.trim() ?? 'unknown';
+  return {
+    host: `${arch()}, ${cpus().length} × ${model}`,
+    kernel: release(),
+    node: process.versions.node,
+    results,
+  };
 }
 
 /** What one program reached, round by round. */

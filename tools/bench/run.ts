@@ -3,10 +3,9 @@
  * `node run.js FILE full|quick [PATTERN]`. The report goes to FILE, a line for each case to the output.
  */
 import { writeFileSync } from 'node:fs';
-import { arch, cpus, release } from 'node:os';
 import { allCases } from './cases/index.js';
 import { FULL, QUICK } from './options.js';
-import type { Report, Result } from './report.js';
+import { type Result, reportOf } from './report.js';
 import { Stage } from './stage.js';
 
 const [file = '', effort = 'full', pattern = ''] = process.argv.slice(2);
@@ -21,10 +20,4 @@ for (const [i, { name, run }] of chosen.entries()) {
 }
 await stage.clear();
 stage.end();
-const report: Report = {
-  host: `${arch()}, ${cpus().length} × ${cpus()[0]?.model.trim()}`,
-  kernel: release(),
-  node: process.versions.node,
-  results,
-};
-writeFileSync(file, JSON.stringify(report));
+writeFileSync(file, JSON.stringify(reportOf(results)));

@@ -1,5 +1,6 @@
 /** The results for people: a table for each case and baseline. */
 import type { Report } from './report.js';
+import type { Share } from './ring/profile.js';
 
 const HEADINGS = ['case', 'metric', 'ours', 'baseline', '', 'ratio', 'spread'];
 
@@ -21,6 +22,14 @@ export function renderTable({ host, kernel, node, results }: Report): string {
   });
   const lines = alignColumns([HEADINGS, ...rows], ['ours', 'baseline', 'ratio']);
   return [`${host}; Linux ${kernel}; Node ${node}`, '', ...lines, ''].join('\n');
+}
+
+/** Where time went, down to a hundredth of it. */
+export function renderShares(shares: readonly Share[]): string {
+  const lines = shares
+    .filter(({ part }) => part >= 0.01)
+    .map(({ place, part }) => `${percent(part).padStart(6)}  ${place}`);
+  return ['', 'Where the time of ring send 64 B batch 32 goes:', '', ...lines, ''].join('\n');
 }
 
 /** A number with its unit, to four digits, grouped by thousands. */
