@@ -77,7 +77,7 @@ function playing({ eventIdx, tables, races }: Kind): Target['play'] {
 }
 
 const rings = (name: string, kind: Kind) =>
-  fuzz({ name, states: 1_250_000, play: playing(kind), reaches: REACHES });
+  fuzz({ name, states: 1_500_000, play: playing(kind), reaches: REACHES });
 
 rings('ring-flags', { eventIdx: false, tables: [0] });
 rings('ring-event-idx', { eventIdx: true, tables: [0] });
