@@ -15,38 +15,47 @@ function roundUp(length: number): number {
 
 export class SendArena {
   readonly capacity: number;
-  /** Free-running byte positions (exact up to 2^53): taken up to, given back up to. */
-  #head = 0;
-  #tail = 0;
-  /** The pieces in the order they were taken: where each ends, and whether it is done with. */
-  readonly #ends: Float64Array;
+  /** Where the next piece begins, unless it goes to the start; and the bytes that are taken. */
+  #offset = 0;
+  #taken = 0;
+  /** The pieces in the order they were taken: their bytes with those skipped, whether done with. */
+  readonly #sizes: Uint32Array;
   readonly #done: Uint8Array;
   #oldest = 0;
+  #next = 0;
   #pieces = 0;
   /** The piece that {@link SendArena.take} handed out last, for {@link SendArena.giveBack}. */
   piece = 0;
 
-  /** `capacity` bytes, a multiple of 64, for at most `pieces` frames at a time. */
+  /** `capacity` bytes, a multiple of 64 below 2^32, for at most `pieces` frames at a time. */
   constructor(capacity: number, pieces: number) {
     this.capacity = capacity;
-    this.#ends = new Float64Array(pieces);
+    this.#sizes = new Uint32Array(pieces);
     this.#done = new Uint8Array(pieces);
   }
 
   /** The offset of `length` bytes in one piece, or -1 when there is no room. Sets `piece`. */
   take(length: number): number {
-    const bytes = roundUp(length);
-    const offset = this.#head % this.capacity;
+    let size = roundUp(length);
+    let offset = this.#offset;
+    let end = offset + size;
     // What does not fit before the end of the ring goes to its start.
-    const skipped = offset + bytes > this.capacity ? this.capacity - offset : 0;
-    const end = this.#head + skipped + bytes;
-    if (end - this.#tail > this.capacity || this.#pieces === this.#ends.length) return -1;
-    this.piece = (this.#oldest + this.#pieces) % this.#ends.length;
-    this.#ends[this.piece] = end;
-    this.#done[this.piece] = 0;
+    if (end > this.capacity) {
+      end = size;
+      size += this.capacity - offset;
+      offset = 0;
+    }
+    const taken = this.#taken + size;
+    if (taken > this.capacity || this.#pieces === this.#sizes.length) return -1;
+    const piece = this.#next;
+    this.#sizes[piece] = size;
+    this.#done[piece] = 0;
+    this.#next = this.#after(piece);
     this.#pieces++;
-    this.#head = end;
-    return skipped > 0 ? 0 : offset;
+    this.#taken = taken;
+    this.#offset = end;
+    this.piece = piece;
+    return offset;
   }
 
   /**
@@ -54,34 +63,42 @@ export class SendArena {
    * Throws `ERR_OUT_OF_RANGE` for pieces that cannot follow one another in it.
    */
   restore(pieces: readonly { offset: number; length: number }[]): void {
-    this.#head = this.#tail = pieces[0]?.offset ?? 0;
-    this.#oldest = 0;
-    this.#pieces = pieces.length;
-    pieces.forEach(({ offset, length }, piece) => {
-      const gap = offset - (this.#head % this.capacity);
-      const end = this.#head + (gap < 0 ? gap + this.capacity : gap) + roundUp(length);
+    this.#offset = pieces[0]?.offset ?? 0;
+    this.#oldest = this.#next = this.#pieces = this.#taken = 0;
+    for (const { offset, length } of pieces) {
+      const gap = offset - this.#offset;
+      const size = (gap < 0 ? gap + this.capacity : gap) + roundUp(length);
       const fits = offset >= 0 && offset % ALIGNMENT === 0 && offset + length <= this.capacity;
-      if (!fits || end - this.#tail > this.capacity || piece >= this.#ends.length) {
+      const taken = this.#taken + size;
+      if (!fits || taken > this.capacity || this.#pieces === this.#sizes.length) {
         throw rangeError(`${length} bytes at ${offset} are no piece that was taken after the last`);
       }
-      this.#head = this.#ends[piece] = end;
-      this.#done[piece] = 0;
-    });
+      this.#sizes[this.#next] = size;
+      this.#done[this.#next] = 0;
+      this.#next = this.#after(this.#next);
+      this.#pieces++;
+      this.#taken = taken;
+      this.#offset = offset + roundUp(length);
+    }
   }
 
   /** How many pieces were taken, and not given back, before this one. */
   ageOf(piece: number): number {
-    return (piece - this.#oldest + this.#ends.length) % this.#ends.length;
+    return (piece - this.#oldest + this.#sizes.length) % this.#sizes.length;
   }
 
   giveBack(piece: number): void {
     this.#done[piece] = 1;
     while (this.#pieces > 0 && this.#done[this.#oldest] === 1) {
-      this.#tail = this.#ends[this.#oldest] as number;
-      this.#oldest = (this.#oldest + 1) % this.#ends.length;
+      this.#taken -= this.#sizes[this.#oldest] as number;
+      this.#oldest = this.#after(this.#oldest);
       this.#pieces--;
     }
     // An empty arena starts over, so that the largest frame always fits into an idle one.
-    if (this.#pieces === 0) this.#head = this.#tail = 0;
+    if (this.#pieces === 0) this.#offset = this.#taken = 0;
+  }
+
+  #after(piece: number): number {
+    return piece + 1 === this.#sizes.length ? 0 : piece + 1;
   }
 }
