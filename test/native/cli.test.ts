@@ -16,7 +16,9 @@ test('--help shows the commands and the exit codes on stdout', async () => {
   const run = cli(['--help']);
   expect(await run.exitCode()).toBe(0);
   expect(run.stdout).toMatch(/^ {2}doctor /m);
-  expect(run.stdout).toMatch(/^ {2}attach /m);
+  for (const command of ['attach', 'broker', 'exec']) {
+    expect(run.stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
+  }
   expect(run.stdout).toContain('Exit status: 0 done, 1 failed, 2 wrong usage, 3 ');
 });
 
@@ -63,6 +65,29 @@ describe('wrong usage is one line that says what is wrong, and exit code 2', () 
     ['an MTU out of range', ['attach', 't0', '--mtu', '65522'], /68 to 65521/],
     ['a count of 0', ['attach', 't0', '--count', '0'], /from 1/],
     ['a duration of 0', ['attach', 't0', '--duration', '0'], /above 0/],
+    ['a broker without a socket', ['broker'], /--socket <PATH>/],
+    ['a broker for nobody', ['broker', '--socket', '/x'], /allows nobody[\s\S]*hint: .*--allow/],
+    [
+      'an entry for no TAP',
+      ['broker', '--socket', '/x', '--allow', '1000'],
+      /1000:vnet0 or alice:vm1-\*/,
+    ],
+    [
+      'a user who does not exist',
+      ['broker', '--socket', '/x', '--allow', 'no-such-user:vnet0'],
+      /no user 'no-such-user'/,
+    ],
+    [
+      'an entry for a TAP that cannot be',
+      ['broker', '--socket', '/x', '--allow', 'root:a/b'],
+      /'a\/b' cannot be the name/,
+    ],
+    ['no command to run', ['exec', 't0', '--broker', '/x'], /missing required argument 'command'/],
+    [
+      'more queues than there are',
+      ['exec', 't0', '--broker', '/x', '--queues', '257', '--', 'true'],
+      /1 to 256/,
+    ],
     ['a frame that is too short', ['attach', 't0', '--txpkts', '41'], /42 to/],
   ])('%s', async (_what, args, message) => {
     const run = cli(args);
@@ -71,6 +96,15 @@ describe('wrong usage is one line that says what is wrong, and exit code 2', () 
     expect(run.stderr).not.toContain('    at ');
     expect(run.stdout).toBe('');
   });
+});
+
+test('exec says where no broker listens, and does not run the command', async () => {
+  const run = cli(['exec', 't0', '--broker', '/nonexistent/socket', '--', 'echo', 'ran']);
+  expect(await run.exitCode()).toBe(1);
+  expect(run.stderr).toMatch(
+    /^vhost-net: exec t0: ENOENT: .*connect\(AF_UNIX\) '\/nonexistent\/socket'\nhint: .+\n$/,
+  );
+  expect(run.stdout).toBe('');
 });
 
 test('a capture file that cannot be written is an error before anything is made', async () => {

@@ -6,9 +6,9 @@ import { until } from './host.js';
 
 export const CLI = fileURLToPath(new URL('../../dist/tools/cli/main.js', import.meta.url));
 
-/** A JSON line of `attach`. */
+/** A JSON line of a command. */
 export interface Line {
-  event: 'attached' | 'stats' | 'link' | 'detached';
+  event: string;
   [field: string]: unknown;
 }
 

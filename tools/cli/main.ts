@@ -2,6 +2,7 @@
 /** The vhost-net command. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { integer } from './integer.js';
 import { describeError, EXIT_DONE, EXIT_USAGE, exitCodeOf, UsageError } from './output.js';
 
 /** As a shell reports a process that SIGINT ended. */
@@ -9,12 +10,21 @@ const EXIT_INTERRUPTED = 130;
 
 async function main(args: readonly string[]): Promise<number> {
   // Loaded here, so that a host where the library cannot be loaded gets one clear sentence.
-  const [{ attach }, { addAttachOptions, completeOptions }, { doctor }] = await Promise.all([
+  const [
+    { attach },
+    { addAttachOptions, completeOptions },
+    { broker },
+    { addBrokerOptions },
+    { doctor },
+    { exec },
+  ] = await Promise.all([
     import('./attach/attach.js'),
     import('./attach/options.js'),
+    import('./broker/broker.js'),
+    import('./broker/options.js'),
     import('./doctor/doctor.js'),
+    import('./exec/exec.js'),
   ]);
-  const stop = interruptible();
   let exitCode = EXIT_DONE;
   const program = new Command('vhost-net')
     .description("Drive Linux's in-kernel virtio-net accelerator, /dev/vhost-net, from Node.js.")
@@ -44,7 +54,37 @@ Examples:
 It ends at --duration, --count or Ctrl-C, and gives everything back; a second Ctrl-C ends it at once.`,
     )
     .action(async (tap: string, options) => {
-      exitCode = await attach(tap, completeOptions(tap, options), stop);
+      exitCode = await attach(tap, completeOptions(tap, options), interruptible());
+    });
+  addBrokerOptions(program.command('broker'))
+    .description('open queues of TAPs for processes that have no rights to')
+    .addHelpText(
+      'after',
+      `
+Example:
+  vhost-net broker --socket /run/vhost-net.sock --allow alice:vm1-* --allow 1001:vnet0
+
+Clients are told by the uid that the kernel says they have. Ctrl-C stops it and removes the socket.`,
+    )
+    .action(async (options) => {
+      exitCode = await broker(options, interruptible());
+    });
+  program
+    .command('exec')
+    .description('run a command with queues of a TAP, from a broker, as its descriptors')
+    .argument('<tap>', 'the TAP, which the broker creates or joins')
+    .argument('<command...>', 'the command; {tapfds} and {vhostfds} become its descriptors')
+    .requiredOption('--broker <PATH>', "the broker's socket")
+    .option('--queues <N>', 'queue pairs', integer(1, 256), 1)
+    .addHelpText(
+      'after',
+      `
+Example:
+  vhost-net exec vnet0 --broker /run/vhost-net.sock -- \\
+    qemu-system-x86_64 -netdev tap,id=n0,fds={tapfds},vhost=on,vhostfds={vhostfds} ...`,
+    )
+    .action(async (tap: string, command: string[], options) => {
+      exitCode = await exec(tap, command, options);
     });
   await program.parseAsync(args, { from: 'user' });
   return exitCode;

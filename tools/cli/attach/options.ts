@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { checkInterfaceName, parseMac } from '../../../lib/index.js';
 import { FORWARD_MODES, type ForwardMode } from '../forward/forwarder.js';
 import { LEAST_TX_FRAME } from '../forward/tx-frame.js';
+import { integer } from '../integer.js';
 import { UsageError } from '../output.js';
 
 export interface AttachOptions {
@@ -83,16 +84,6 @@ export function completeOptions(
     throw new UsageError(`--respond goes with --forward-mode icmpecho, not ${forwardMode}`);
   }
   return { ...options, forwardMode };
-}
-
-function integer(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most) {
-      throw new InvalidArgumentError(`It must be an integer from ${least} to ${most}.`);
-    }
-    return value;
-  };
 }
 
 function seconds(text: string): number {
