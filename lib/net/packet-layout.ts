@@ -69,14 +69,7 @@ export function emptyLayout(): PacketLayout {
 
 /** Reads the headers of the frame in the first `length` bytes into `layout`. Allocates nothing. */
 export function locate(bytes: Uint8Array, length: number, layout: PacketLayout): void {
-  layout.version = 0;
-  layout.network = 0;
-  layout.transport = 0;
-  layout.protocol = 0;
-  layout.destination = 0;
-  layout.end = length;
-  layout.fragment = false;
-  layout.problem = '';
+  clear(layout, length);
   let at = ETH_HLEN;
   if (at > length) {
     layout.problem = 'its Ethernet header is cut short';
@@ -93,6 +86,30 @@ export function locate(bytes: Uint8Array, length: number, layout: PacketLayout):
   }
   if (etherType === ETH_P_IP) locateIpv4(bytes, at, length, layout);
   else if (etherType === ETH_P_IPV6) locateIpv6(bytes, at, length, layout);
+}
+
+/** As {@link locate}, from an IP header at `at` on: in a tunnel. */
+export function locateInner(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  layout: PacketLayout,
+): void {
+  clear(layout, length);
+  if (at >= length) layout.problem = 'its tunnel is empty';
+  else if ((bytes[at] as number) >> 4 === 4) locateIpv4(bytes, at, length, layout);
+  else locateIpv6(bytes, at, length, layout);
+}
+
+function clear(layout: PacketLayout, length: number): void {
+  layout.version = 0;
+  layout.network = 0;
+  layout.transport = 0;
+  layout.protocol = 0;
+  layout.destination = 0;
+  layout.end = length;
+  layout.fragment = false;
+  layout.problem = '';
 }
 
 function isTag(etherType: number): boolean {
