@@ -60,6 +60,7 @@ export {
   writeNetHeader,
 } from './net/header.js';
 export { OFFLOAD_FEATURES, offloadFeatures, tunOffloads } from './net/offload-features.js';
+export { OFFLOADS, type OffloadName } from './net/offload-names.js';
 export { prepareOffload } from './net/prepare-offload.js';
 export { Segmenter } from './net/segmenter.js';
 export type { PortCounters } from './port/counters.js';

@@ -174,6 +174,17 @@ export class Tap extends Descriptor {
     this.#offload = flags;
   }
 
+  /** As {@link Tap.setOffload}; false where the kernel refuses the set with `EINVAL`. */
+  trySetOffload(flags: number): boolean {
+    try {
+      this.setOffload(flags);
+      return true;
+    } catch (error) {
+      if ((error as VhostError).code === 'EINVAL') return false;
+      throw error;
+    }
+  }
+
   /**
    * Which `TUN_F_*` this TAP can have together, found out by trying; then {@link Tap.offload} is set
    * again.
@@ -181,7 +192,7 @@ export class Tap extends Descriptor {
   probeOffload(): number {
     const before = this.#offload;
     try {
-      return mostOffload((flags) => this.#takesOffload(flags));
+      return mostOffload((flags) => this.trySetOffload(flags));
     } finally {
       this.setOffload(before);
     }
@@ -258,16 +269,6 @@ export class Tap extends Descriptor {
     const le = order === 'little' ? 1 : 0;
     this.#set('TUNSETVNETLE', native.tunSetVnetLe(this.handle, le), le);
     if (order === 'big') this.#set('TUNSETVNETBE', native.tunSetVnetBe(this.handle, 1), 1);
-  }
-
-  #takesOffload(flags: number): boolean {
-    try {
-      this.setOffload(flags);
-      return true;
-    } catch (error) {
-      if ((error as VhostError).code === 'EINVAL') return false;
-      throw error;
-    }
   }
 
   #iff(): { name: string; flags: number } {

@@ -10,6 +10,7 @@ import { hasBit } from '../uapi/virtio-net.js';
 import { KernelBackend } from '../vhost/kernel-backend.js';
 import { VhostNet } from '../vhost/vhost-net.js';
 import { giveBack } from './give-back.js';
+import { obtainOffload, offloadNeeds } from './offload.js';
 import { createPortMemory } from './port-memory.js';
 import { type CheckedPortOptions, type QueueSource, requiredFeatures } from './port-options.js';
 import type { PortState } from './port-state.js';
@@ -21,6 +22,8 @@ export interface PortParts {
   taps: readonly Tap[];
   /** The acknowledged virtio features. */
   features: bigint;
+  /** The obtained offloads, as `TUN_F_*`. */
+  offload: number;
   memory: GuestMemory;
   pairs: readonly QueuePair[];
   /** Running. */
@@ -57,8 +60,10 @@ export async function withParts<T>(
     const backend = KernelBackend.open(taps, openDevices(source));
     undo.unshift(() => backend.close());
     // A port that goes on has its features already: all of them must be had here too.
-    const required = stopped ? options.features : requiredFeatures(options.features);
+    const asked = stopped ? options.features : requiredFeatures(options.features);
+    const required = asked | offloadNeeds(options.offload);
     const features = negotiate(backend.features, options.features, required);
+    const offload = obtainOffload(tap, options.offload);
     if (!supplied) tap.setVnetHeaderSize(headerLengthOf(features));
     // A TAP that persists may have another from its last use.
     tap.setSendBuffer(UNLIMITED_SEND_BUFFER);
@@ -76,7 +81,7 @@ export async function withParts<T>(
     await serving.start();
     // Who may use a TAP that somebody prepared need not have the right to bring it up.
     if (options.up && !tap.interface.up) tap.interface.setUp();
-    return make({ taps, features, memory, pairs, serving, monitor });
+    return make({ taps, features, offload, memory, pairs, serving, monitor });
   } catch (error) {
     // What was wrong first is the news.
     await giveBack(undo).catch((another) => logPort('undoing: %o', another));

@@ -1,9 +1,10 @@
 /** A frame as a port receives it, and as it can be sent on. */
-import { type Offload, plainOffload } from '../net/header.js';
+import { copyOffload, type Offload, plainOffload } from '../net/header.js';
 
 /**
- * One received frame, in place in the ring's memory. It belongs to the port and is reused: it is valid
- * until the consumer's callback returns, or its iteration goes on. Copy what must live longer.
+ * A frame with its header. A received one lies in place in the ring's memory, belongs to the port and is
+ * reused: it is valid until the consumer's callback returns, or its iteration goes on. Copy what must
+ * live longer. One to send is made by {@link Frame.from}.
  */
 export class Frame {
   /** What the virtio-net header said. */
@@ -21,6 +22,18 @@ export class Frame {
     this.buffer = buffer;
     this.pair = pair;
     this.#bytes = buffer;
+  }
+
+  /**
+   * A frame of the caller's own to send with a header: `bytes` are not copied, and can be filled anew
+   * when they were sent, as can `length` and `offload`. Default: a header that asks for nothing; see
+   * {@link prepareOffload}.
+   */
+  static from(bytes: Uint8Array, offload?: Readonly<Offload>): Frame {
+    const frame = new Frame(bytes);
+    frame.length = bytes.length;
+    if (offload) copyOffload(offload, frame.offload);
+    return frame;
   }
 
   /**

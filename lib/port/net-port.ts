@@ -42,14 +42,14 @@ export class NetPort extends PortLifecycle {
     descriptors: { memory: number; queues: readonly QueueDescriptors[] },
   ): Promise<NetPort> {
     const features = checkPortState(state);
-    const { queueSize, bufferSize, pairs } = state;
+    const { queueSize, bufferSize, offload, pairs } = state;
     const { memory, queues } = descriptors;
     if (pairs.length !== queues.length) {
       throw valueError(
         `the port has ${pairs.length} queue pairs, and ${queues.length} queues are given`,
       );
     }
-    return NetPort.#open({ queues, queueSize, bufferSize, features }, { state, memory });
+    return NetPort.#open({ queues, queueSize, bufferSize, features, offload }, { state, memory });
   }
 
   static #open(options: NetPortOptions, stopped?: Stopped): Promise<NetPort> {

@@ -4,6 +4,7 @@ import { closedError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import type { Tap } from '../host/tap.js';
 import { logPort } from '../log.js';
+import { type OffloadName, offloadNames } from '../net/offload-names.js';
 import { systemError } from '../syscall.js';
 import type { VhostBackend } from '../vhost/backend.js';
 import type { PortParts } from './bring-up.js';
@@ -33,6 +34,11 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
   readonly taps: readonly Tap[];
   /** The acknowledged virtio features. */
   readonly features: bigint;
+  /**
+   * The offloads that the port has, of those that it was opened with: what {@link Frame.offload} may say,
+   * received or sent. The kernel may drop a frame that asks for another, without a word.
+   */
+  readonly offloads: readonly OffloadName[];
   /** @internal */
   protected readonly traffic: Traffic;
   /** @internal */
@@ -44,10 +50,11 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
   #closing: Promise<void> | undefined;
 
   /** @internal */
-  protected constructor({ taps, features, memory, pairs, serving, monitor }: PortParts) {
+  protected constructor({ taps, features, offload, memory, pairs, serving, monitor }: PortParts) {
     super();
     this.taps = taps;
     this.features = features;
+    this.offloads = offloadNames(offload);
     this.#memory = memory;
     this.#pairs = pairs;
     this.#serving = serving;
@@ -114,6 +121,7 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
     return {
       version: 1,
       features: `0x${this.features.toString(16)}`,
+      offload: this.offloads,
       queueSize: config.receive.size,
       bufferSize,
       pairs: stopped.map((pair, i) => ({ ...pair, served: served[i] === true })),

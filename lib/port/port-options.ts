@@ -2,7 +2,8 @@
 import { checkInteger, rangeError, typeError, valueError } from '../errors.js';
 import { checkInterfaceName } from '../host/net-interface.js';
 import { MEANING_CHANGERS, PORT_FEATURES } from '../net/features.js';
-import { VHOST_F_LOG_ALL } from '../uapi/vhost.js';
+import { OFFLOADS, type OffloadName, type OffloadWish, offloadWish } from '../net/offload-names.js';
+import { VHOST_F_LOG_ALL, VHOST_NET_F_VIRTIO_NET_HDR } from '../uapi/vhost.js';
 import {
   bit,
   featureNames,
@@ -35,7 +36,8 @@ export interface NetPortOptions {
   /**
    * Bytes of each receive buffer, header included, from 128 to 65600. A longer frame is put together
    * of several (with VIRTIO_NET_F_MRG_RXBUF; all of them together hold at least 65600 bytes) or
-   * dropped (without). Default: 1600, or what the longest frame needs of a ring of less than 64.
+   * dropped (without). Default: 1600, or what the longest frame needs of a ring of less than 64; 65600
+   * with offloads that bring super-frames, so that each lies in one.
    */
   bufferSize?: number;
   /**
@@ -43,6 +45,12 @@ export interface NetPortOptions {
    * that changes what the rings mean (`MEANING_CHANGERS`) must be offered where it is asked for.
    */
   features?: bigint;
+  /**
+   * What the host may leave undone, `frame.offload` saying so, and may be left to it: checksums, and
+   * cutting super-frames of up to 64 KiB into segments. True asks for all that there is but tunnels, a
+   * list for just these; see `OFFLOADS`, {@link NetPort.offloads}. Default: none.
+   */
+  offload?: boolean | readonly OffloadName[];
   /** Bring the interface up. Default: true with `tap`, false with `queues`. */
   up?: boolean;
   /** Fail with `EBUSY` rather than join an interface that exists. Default: false. */
@@ -60,6 +68,7 @@ export interface CheckedPortOptions {
   queueSize: number;
   bufferSize: number;
   features: bigint;
+  offload: OffloadWish;
   up: boolean;
 }
 
@@ -88,13 +97,24 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
   if (unsupported !== 0n) {
     throw valueError(`a port cannot use ${featureNames(unsupported).join(', ')}`);
   }
-  const bufferSize = checkBufferSize(options.bufferSize, queueSize, features);
+  const offload = offloadWish(options.offload);
+  if (offload.wanted !== 0 && hasBit(features, VHOST_NET_F_VIRTIO_NET_HDR)) {
+    throw valueError(
+      'a header that vhost supplies says nothing: leave out offload, or the feature',
+    );
+  }
+  const bufferSize = checkBufferSize(
+    options.bufferSize ?? (bringsSuperFrames(offload) ? LARGEST_BUFFER_SIZE : undefined),
+    queueSize,
+    features,
+  );
   return {
     source,
     queuePairs: 'tap' in source ? source.queuePairs : source.queues.length,
     queueSize,
     bufferSize,
     features,
+    offload,
     up: options.up ?? 'tap' in source,
   };
 }
@@ -141,6 +161,10 @@ function checkBufferSize(given: unknown, queueSize: number, features: bigint): n
     );
   }
   return bufferSize;
+}
+
+function bringsSuperFrames({ wanted }: OffloadWish): boolean {
+  return (wanted & ~OFFLOADS.csum) !== 0;
 }
 
 /** The bits of {@link MEANING_CHANGERS} that are asked for by name, and so must be offered. */

@@ -1,5 +1,6 @@
 /** A stopped port as plain data: with the descriptors of its memory and queues, it goes on elsewhere. */
-import { checkUint64, typeError, valueError } from '../errors.js';
+import { typeError, valueError } from '../errors.js';
+import type { OffloadName } from '../net/offload-names.js';
 import type { PairState } from './queue-pair.js';
 
 /** Can be sent as JSON. Addresses in it are offsets in the port's memory. */
@@ -7,6 +8,8 @@ export interface PortState {
   version: 1;
   /** The acknowledged virtio features, as `'0x…'`. */
   features: string;
+  /** The offloads that the port has. */
+  offload: readonly OffloadName[];
   /** Descriptors of each ring. */
   queueSize: number;
   /** Bytes of each receive buffer. */
@@ -21,8 +24,8 @@ export interface PortState {
 export function checkPortState(state: PortState): bigint {
   if (typeof state !== 'object' || state === null) throw typeError('state must be an object');
   if (state.version !== 1) throw valueError(`a port's state has version 1, not ${state.version}`);
-  if (!/^0x[0-9a-f]+$/.test(state.features) || !Array.isArray(state.pairs)) {
+  if (!/^0x[0-9a-f]{1,32}$/.test(state.features) || !Array.isArray(state.pairs)) {
     throw typeError('state is no state of a port');
   }
-  return checkUint64('features', BigInt(state.features));
+  return BigInt(state.features);
 }

@@ -176,7 +176,7 @@ export class Receiver {
         return this.#mergeable ? last >>> 16 : 1;
       }
     }
-    readHeader(bytes, start, offload);
+    readHeader(bytes, start, offload, this.#headerLength);
     return this.#mergeable ? readU16(bytes, start + NUM_BUFFERS_OFFSET) : 1;
   }
 

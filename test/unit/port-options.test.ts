@@ -14,6 +14,7 @@ test('a name is enough: the rest has defaults', () => {
     queueSize: 256,
     bufferSize: 1600,
     features: PORT_FEATURES,
+    offload: { wanted: 0, required: 0 },
     up: true,
   });
 });
@@ -28,9 +29,33 @@ test('every option that is given is kept', () => {
   const more = { tap: 'vnet0', queuePairs: 256, exclusive: true };
   expect(checkPortOptions({ ...options, ...more })).toEqual({
     ...options,
+    offload: { wanted: 0, required: 0 },
     source: more,
     queuePairs: 256,
   });
+});
+
+test('with offloads that bring super-frames each of these fits into one buffer', () => {
+  const tap = 'vnet0';
+  expect(checkPortOptions({ tap, offload: true }).bufferSize).toBe(65_600);
+  expect(checkPortOptions({ tap, offload: ['uso'] }).bufferSize).toBe(65_600);
+  expect(checkPortOptions({ tap, offload: ['csum'] }).bufferSize).toBe(1600);
+  expect(checkPortOptions({ tap, offload: true, bufferSize: 2048 }).bufferSize).toBe(2048);
+  expect(checkPortOptions({ tap, offload: ['csum', 'tso4'] }).offload).toEqual({
+    wanted: 3,
+    required: 3,
+  });
+});
+
+test('a header that vhost supplies cannot say what is left undone', () => {
+  const features = PORT_FEATURES | bit(27);
+  expect(() => checkPortOptions({ tap: 'vnet0', features, offload: true })).toThrow(
+    expect.objectContaining({
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: expect.stringContaining('leave out offload'),
+    }),
+  );
+  expect(checkPortOptions({ tap: 'vnet0', features, offload: false }).features).toBe(features);
 });
 
 test('queues that are open already say how many pairs there are; their link is left alone', () => {

@@ -1,0 +1,41 @@
+/** What a port's TAP is to hand over and take as it is: negotiating and setting it. */
+import { StateError } from '../errors.js';
+import type { Tap } from '../host/tap.js';
+import { logPort } from '../log.js';
+import { coherentOffloads } from '../net/offload-features.js';
+import { OFFLOADS, type OffloadWish, offloadNames } from '../net/offload-names.js';
+import {
+  bit,
+  VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO,
+  VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO,
+} from '../uapi/virtio-net.js';
+
+/**
+ * The virtio features without which a wish cannot be had: tunnels make the header longer, so that vhost
+ * has to know of them; of all other offloads it knows nothing.
+ */
+export function offloadNeeds(wish: OffloadWish): bigint {
+  if ((wish.wanted & OFFLOADS.tunnel) === 0) return 0n;
+  return bit(VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO) | bit(VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO);
+}
+
+/**
+ * Sets the offloads of a TAP that are wanted and to be had (also none: a TAP that persists may have
+ * another from its last use), and returns them as `TUN_F_*`. Throws `ERR_FEATURES_NOT_OFFERED` where a
+ * required one is not.
+ */
+export function obtainOffload(tap: Tap, { wanted, required }: OffloadWish): number {
+  if (tap.trySetOffload(wanted)) return wanted;
+  const had = coherentOffloads(wanted & tap.probeOffload());
+  const missing = offloadNames(required & ~had);
+  if (missing.length > 0) {
+    throw new StateError(
+      'ERR_FEATURES_NOT_OFFERED',
+      `this kernel's TAP has no offload ${missing.join(', ')}`,
+      'leave it out, or ask with `offload: true` for what there is: see `vhost-net doctor`',
+    );
+  }
+  logPort('no offload %s', offloadNames(wanted & ~had).join(', '));
+  tap.setOffload(had);
+  return had;
+}
