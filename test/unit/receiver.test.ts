@@ -107,6 +107,15 @@ describe('frames of one buffer', () => {
     });
   });
 
+  test('carry where the headers of a tunnel lie, where their header is long enough to say so', () => {
+    const { receiver, deliver } = makeReceiver({ headerLength: 24 });
+    const first = [1, 0x21, 0x68, 0, 0x78, 5, 84, 0, 16, 0, 1, 0];
+    deliver([...first, ...new Array(8).fill(0), 34, 0, 64, 0], pattern(200));
+    const [frame] = receiver.collect() ?? [];
+    expect(frame?.offload).toMatchObject({ gsoType: 0x21, outerTransport: 34, innerNetwork: 64 });
+    expect(frame?.bytes).toEqual(pattern(200));
+  });
+
   test('are as long as the buffer, and not longer', () => {
     const { receiver, deliver } = makeReceiver({ bufferSize: 256 });
     deliver(header(12), pattern(244));

@@ -60,6 +60,27 @@ test('a frame is sent with its offload, from wherever its bytes lie', () => {
   });
 });
 
+test('a frame of the caller’s own is sent with its header, and filled anew for the next', () => {
+  const { transmitter, next } = makeTransmitter();
+  const bytes = pattern(200);
+  const given = { ...plainOffload(), flags: 1, checksumStart: 34, checksumOffset: 6 };
+  const frame = Frame.from(bytes, given);
+  expect(frame.offload).not.toBe(given);
+  expect(frame.bytes).toBe(bytes);
+  transmitter.push([frame], 0);
+  bytes.set(pattern(100, 3));
+  frame.length = 100;
+  frame.offload.flags = 0;
+  transmitter.push([frame], 0);
+  transmitter.push([Frame.from(pattern(60))], 0);
+  expect(next()).toMatchObject({ header: Uint8Array.of(1, 0, 0, 0, 0, 0, 34, 0, 6, 0, 0, 0) });
+  expect(next()).toMatchObject({
+    header: Uint8Array.of(0, 0, 0, 0, 0, 0, 34, 0, 6, 0, 0, 0),
+    bytes: pattern(100, 3),
+  });
+  expect(next()).toMatchObject({ header: new Uint8Array(12), bytes: pattern(60) });
+});
+
 test('only the length of a frame is sent, not its whole buffer', () => {
   const { transmitter, next } = makeTransmitter();
   const frame = frameOf(pattern(500));
