@@ -26,7 +26,7 @@ export class Contestant {
   }
 
   /** The library, as a Node program uses it. */
-  static ours(nodeArgs: readonly string[] = []): Contestant {
+  static ours(...nodeArgs: string[]): Contestant {
     return new Contestant('vhost-net', [process.execPath, ...nodeArgs, script('port')]);
   }
 

@@ -1,6 +1,6 @@
 /** Where the cases run: on this host if it has vhost-net, else in the test VM. */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +14,11 @@ const RUN = fileURLToPath(new URL('./run.js', import.meta.url));
 const VM = fileURLToPath(new URL('../test-vm/main.js', import.meta.url));
 /** The guest may write here and nowhere else. */
 const REPORTS = join(ROOT, 'build/bench/reports');
+/** Runs what follows in a network namespace of its own, which /sys shows. */
+const ISOLATED = [
+  ...['unshare', '--net', '--mount', 'sh', '-c'],
+  ...['mount -t sysfs sysfs /sys && exec "$0" "$@"'],
+];
 /** The longest that a virtual machine may run, in seconds. */
 const LIMIT = 1200;
 
@@ -28,10 +33,11 @@ export async function runCases(options: Options, progress: Progress): Promise<Re
   const kernel = options.kernel === undefined ? [] : ['--kernel', options.kernel];
   const vm = [VM, '--quiet', ...kernel, '--timeout', String(LIMIT), '--share', REPORTS, '--'];
   if (why !== undefined) progress.show(`in a virtual machine (${why})`);
-  const command =
-    why === undefined ? ['unshare', '--net', ...job] : [process.execPath, ...vm, ...job];
+  const command = why === undefined ? [...ISOLATED, ...job] : [process.execPath, ...vm, ...job];
   const status = await follow(command, progress);
-  if (status !== 0) throw new Error(`the run ended with ${status}`);
+  // A case that failed was named already; the report has the others.
+  process.exitCode = status;
+  if (!existsSync(file)) throw new Error(`the run ended with ${status}`);
   return JSON.parse(readFileSync(file, 'utf8')) as Report;
 }
 
@@ -42,7 +48,8 @@ function obstacle(): string | undefined {
   } catch (error) {
     return (error as Error).message;
   }
-  const unshare = spawnSync('unshare', ['--net', 'true'], { encoding: 'utf8' });
+  const [program = '', ...args] = [...ISOLATED, 'true'];
+  const unshare = spawnSync(program, args, { encoding: 'utf8' });
   return unshare.status === 0 ? undefined : `no network namespace: ${unshare.stderr.trim()}`;
 }
 

@@ -1,8 +1,9 @@
 /** The C programs, compiled when their sources are newer. */
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 /** The package's folder; this file runs from `dist/tools/bench/`. */
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -36,4 +37,9 @@ export function compilePrograms(): void {
 
 function modified(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? -1;
+}
+
+/** Runs a program to its end; what it printed. */
+export async function runFile(name: Program, args: readonly string[]): Promise<string> {
+  return (await promisify(execFile)(programPath(name), args)).stdout;
 }

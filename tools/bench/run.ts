@@ -10,13 +10,21 @@ import { Stage } from './stage.js';
 
 const [file = '', effort = 'full', pattern = ''] = process.argv.slice(2);
 const quick = effort === 'quick';
-const stage = new Stage(quick ? QUICK : FULL);
 const matching = new RegExp(pattern);
 const chosen = allCases(quick).filter(({ name }) => matching.test(name));
 const results: Result[] = [];
+let stage = new Stage(quick ? QUICK : FULL);
 for (const [i, { name, run }] of chosen.entries()) {
   process.stdout.write(`${i + 1}/${chosen.length} ${name}\n`);
-  results.push(...(await run(stage)));
+  try {
+    results.push(...(await run(stage)));
+  } catch (error) {
+    // The other cases are worth having all the same, with programs that are not in the middle of it.
+    process.stderr.write(`bench: ${name}: ${(error as Error).message}\n`);
+    process.exitCode = 1;
+    stage.end();
+    stage = new Stage(stage.effort);
+  }
 }
 await stage.clear();
 stage.end();

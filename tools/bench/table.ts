@@ -39,7 +39,7 @@ export function quantity(value: number, unit: string): string {
     minimumFractionDigits: 0,
     maximumFractionDigits: digits,
   });
-  return `${number} ${unit}`;
+  return `${number} ${unit}`.trimEnd();
 }
 
 function percent(part: number): string {

@@ -1,15 +1,11 @@
 /** Frames per second, and what a frame costs the main thread, both ways. */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { QUEUE_LENGTH } from '../bench-tap.js';
 import type { Took } from '../contestants/commands.js';
 import type { Effort } from '../options.js';
-import { programPath } from '../programs.js';
+import { runFile } from '../programs.js';
 import { compare, type Measure, type Result, type Series } from '../report.js';
 import { interleave, type Lane, type Role, type Stage } from '../stage.js';
 import type { Case } from './case.js';
-
-const run = promisify(execFile);
 
 interface Load {
   direction: 'send' | 'receive';
@@ -115,7 +111,7 @@ async function sendOnce({ length, batch }: Load, lane: Lane, count: number): Pro
 async function receiveOnce({ length, batch }: Load, lane: Lane, count: number): Promise<Took> {
   const { contestant, tap } = lane;
   const before = tap.dropped;
-  await run(programPath('wire'), ['fill', tap.name, String(length), String(count)]);
+  await runFile('wire', ['fill', tap.name, String(length), String(count)]);
   const lost = tap.dropped - before;
   if (lost > 0) throw new Error(`the TAP dropped ${lost} of ${count} frames`);
   return contestant.command('receive', batch, count);

@@ -55,9 +55,9 @@ async function closeAll(): Promise<void> {
 }
 
 await obey({
-  open: ([tap = '']) =>
+  open: ([tap = '', pairs]) =>
     clocked(0, async () => {
-      ports.push(await NetPort.open({ tap }));
+      ports.push(await NetPort.open({ tap, queuePairs: Number(pairs) }));
     }),
   send: ([length, batch, count]) => {
     const batches = makeBatches(Number(length), Number(batch));
