@@ -39,9 +39,11 @@ export class Receiver {
   readonly #frames: (Frame | undefined)[];
   /** Each buffer as a whole; made when first needed. */
   readonly #slots: (Uint8Array | undefined)[];
-  /** The buffer of each chain in flight. */
+  /** The buffer of each chain, in flight or held. */
   readonly #bufferOf: Uint16Array;
-  /** Buffers that the consumer holds, to be posted again. */
+  /** Buffers that are in no chain yet. */
+  readonly #unposted: number[] = [];
+  /** Chains whose buffers the consumer holds, to be posted again. */
   readonly #held: Uint16Array;
   #heldCount = 0;
   /** An array for each length of a batch, so that handing one out allocates nothing. */
@@ -84,7 +86,7 @@ export class Receiver {
     this.#bufferOf = new Uint16Array(ring.size);
     this.#held = new Uint16Array(ring.size);
     const posted = this.#postedBefore();
-    for (let i = 0; i < ring.size; i++) if (!posted.has(i)) this.#held[this.#heldCount++] = i;
+    for (let i = 0; i < ring.size; i++) if (!posted.has(i)) this.#unposted.push(i);
     this.#ring.disableCalls();
   }
 
@@ -96,21 +98,26 @@ export class Receiver {
   /** Posts every buffer that the consumer is done with. Frames of the last batch are invalid now. */
   recycle(): void {
     this.#keepPartial();
-    if (this.#heldCount === 0) return;
+    if (this.#heldCount + this.#unposted.length === 0) return;
     const ring = this.#ring;
-    for (let i = 0; i < this.#heldCount; i++) {
-      const buffer = this.#held[i] as number;
-      // There are as many descriptors as buffers, so there is always one.
-      const address = this.#address + buffer * this.#bufferSize;
-      const high = Math.floor(address / 2 ** 32);
-      const head = ring.addWritable(address >>> 0, high, this.#bufferSize);
-      this.#bufferOf[head] = buffer;
-    }
+    for (let i = 0; i < this.#heldCount; i++) ring.repost(this.#held[i] as number);
+    this.#postNew();
     this.#heldCount = 0;
     if (ring.publish()) {
       this.#counters.rxKicks++;
       this.#kick.signal();
     }
+  }
+
+  /** Makes chains of the buffers that have none: there are as many descriptors as buffers. */
+  #postNew(): void {
+    for (const buffer of this.#unposted) {
+      const address = this.#address + buffer * this.#bufferSize;
+      const high = Math.floor(address / 2 ** 32);
+      const head = this.#ring.addWritable(address >>> 0, high, this.#bufferSize);
+      this.#bufferOf[head] = buffer;
+    }
+    this.#unposted.length = 0;
   }
 
   /** The frames that wait, at most 64, or undefined for none. Throws `ERR_RING_BROKEN`. */
@@ -119,10 +126,10 @@ export class Receiver {
     const list = this.#collected;
     let count = 0;
     while (count < MAX_BATCH) {
-      const head = this.#ring.pop();
+      const head = this.#ring.popHeld();
       if (head < 0) break;
+      this.#held[this.#heldCount++] = head;
       const buffer = this.#bufferOf[head] as number;
-      this.#held[this.#heldCount++] = buffer;
       const frame = this.#take(buffer, this.#ring.usedLength);
       if (!frame) continue;
       counters.rxFrames++;

@@ -17,7 +17,7 @@ export interface IndirectTables {
 /** A chain in flight: its head, the descriptors of the ring it takes, the bytes the device may write. */
 export type ChainRecord = readonly [head: number, descriptors: number, writable: number];
 
-/** Less room than any number of bytes. */
+/** Less room than any number of bytes. A chain that is held has less still: -2 less its room. */
 const NOT_IN_FLIGHT = -1;
 
 export class DescriptorTable {
@@ -74,7 +74,7 @@ export class DescriptorTable {
   get chains(): ChainRecord[] {
     const chains: ChainRecord[] = [];
     this.#room.forEach((room, head) => {
-      if (room !== NOT_IN_FLIGHT) chains.push([head, this.#taken[head] as number, room]);
+      if (room >= 0) chains.push([head, this.#taken[head] as number, room]);
     });
     return chains;
   }
@@ -173,7 +173,7 @@ export class DescriptorTable {
 
   /** Whether a chain begins at `head`. */
   inFlight(head: number): boolean {
-    return this.#room[head] !== NOT_IN_FLIGHT;
+    return (this.#room[head] as number) >= 0;
   }
 
   /** Whether the device may give back `length` bytes in chain `head`, which may be any number. */
@@ -201,6 +201,19 @@ export class DescriptorTable {
     }
     this.#freeHead = head;
     this.free += count;
+  }
+
+  /** Keeps the descriptors of a chain that {@link DescriptorTable.allows} allows: it is not in flight. */
+  hold(head: number): void {
+    this.#room[head] = -2 - (this.#room[head] as number);
+  }
+
+  /** Undoes {@link DescriptorTable.hold}. Returns whether the chain was held. */
+  unhold(head: number): boolean {
+    const room = -2 - (this.#room[head] as number);
+    if (!(room >= 0)) return false;
+    this.#room[head] = room;
+    return true;
   }
 
   #recordMany(head: number, tail: number, count: number, room: number): void {

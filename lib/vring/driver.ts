@@ -186,6 +186,32 @@ export class VringDriver {
    * Sets {@link VringDriver.usedLength}. Throws `ERR_RING_BROKEN`.
    */
   pop(): number {
+    const head = this.#take();
+    if (head >= 0) this.#descriptors.release(head);
+    return head;
+  }
+
+  /**
+   * As {@link VringDriver.pop}, but the chain keeps its descriptors, for {@link VringDriver.repost}.
+   */
+  popHeld(): number {
+    const head = this.#take();
+    if (head >= 0) this.#descriptors.hold(head);
+    return head;
+  }
+
+  /**
+   * Adds a chain that {@link VringDriver.popHeld} returned once more, of the same buffers. Throws
+   * `ERR_OUT_OF_RANGE` for a chain that is not held.
+   */
+  repost(head: number): void {
+    if (this.#broken) throw this.#broken;
+    if (!this.#descriptors.unhold(head)) throw rangeError(`chain ${head} is not held`);
+    this.#offer(head);
+  }
+
+  /** The next chain that is done, checked, or -1. */
+  #take(): number {
     if (this.#broken) throw this.#broken;
     const position = this.#usedNext;
     if (position === this.#usedSeen && !this.#look()) return -1;
@@ -196,7 +222,6 @@ export class VringDriver {
       throw this.#break(this.#descriptors.objection(head, length));
     }
     if (this.#availNext !== this.#availShown) this.#checkShown(head);
-    this.#descriptors.release(head);
     this.#usedNext = (position + 1) & MASK;
     this.usedLength = length;
     return head;

@@ -52,6 +52,15 @@ test('a chain given back twice breaks the ring the second time', () => {
   expect(() => driver.pop()).toThrow(BROKEN);
 });
 
+test('a held chain that the device gives back again breaks the ring', () => {
+  const { driver, device } = busyRing();
+  for (const length of [100, 0]) device.complete(2, length);
+  device.show();
+  expect(driver.popHeld()).toBe(2);
+  expect(() => driver.popHeld()).toThrow(BROKEN);
+  expect(() => driver.repost(2)).toThrow(BROKEN);
+});
+
 test('chains that were added and not published cannot come back', () => {
   const { driver, device, data } = makeRing({ size: 8 });
   driver.addReadable(data, 0, 64);

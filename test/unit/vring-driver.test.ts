@@ -152,6 +152,55 @@ test('chains come back in the order of the device, not of the driver', () => {
   expect(driver.free).toBe(4);
 });
 
+test('a chain that is held keeps its descriptors, and is offered again as it was', () => {
+  const { driver, device, memory, addresses, data } = makeRing({ size: 4 });
+  driver.add(segments([data, 8], [data + 64, 8]), 0, 2);
+  const before = hex(memory.read(addresses.desc, 64));
+  for (let round = 0; round < 5; round++) {
+    driver.publish();
+    device.serve(Uint8Array.of(round));
+    device.show();
+    expect(driver.popHeld()).toBe(0);
+    expect(driver.usedLength).toBe(1);
+    expect([driver.free, driver.inFlight, driver.popHeld()]).toEqual([2, 0, -1]);
+    driver.repost(0);
+    expect([driver.free, driver.inFlight]).toEqual([2, 1]);
+  }
+  expect(hex(memory.read(addresses.desc, 64))).toBe(before);
+});
+
+test('a chain that is not held cannot be offered again', () => {
+  const { driver, device, data } = makeRing({ size: 4 });
+  const misuse = expect.objectContaining({ name: 'RangeError', code: 'ERR_OUT_OF_RANGE' });
+  for (const head of [0, 4, -1]) expect(() => driver.repost(head)).toThrow(misuse);
+  driver.addWritable(data, 0, 8);
+  expect(() => driver.repost(0)).toThrow(misuse);
+  driver.publish();
+  device.serve();
+  device.show();
+  driver.popHeld();
+  driver.repost(0);
+  expect(() => driver.repost(0)).toThrow(misuse);
+  expect(driver.inFlight).toBe(1);
+});
+
+test('a chain that is held is in no state that another driver goes on with', () => {
+  const { driver, device, data } = makeRing({ size: 4 });
+  for (let i = 0; i < 3; i++) driver.addWritable(data, 0, 8);
+  driver.publish();
+  device.serve();
+  device.show();
+  driver.popHeld();
+  expect(driver.state).toEqual({
+    avail: 3,
+    used: 1,
+    chains: [
+      [1, 1, 8],
+      [2, 1, 8],
+    ],
+  });
+});
+
 test('chains that are done but not shown are not taken back', () => {
   const { driver, device, data } = makeRing({ size: 4 });
   driver.addReadable(data, 0, 64);

@@ -69,13 +69,13 @@ function receive(count: number): number {
   for (let received = 0; received < count; ) {
     let some = 0;
     while (some < batch) {
-      const head = ring.pop();
+      const head = ring.popHeld();
       if (head < 0) break;
+      held[some++] = head;
       const slot = slotOf[head] as number;
-      held[some++] = slot;
       sum += (frames[slot] as Uint8Array)[0] as number;
     }
-    for (let i = 0; i < some; i++) post(held[i] as number);
+    for (let i = 0; i < some; i++) ring.repost(held[i] as number);
     ring.publish();
     received += some;
   }
