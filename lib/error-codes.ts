@@ -52,9 +52,13 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cause: 'an argument of the right type cannot be meant: an impossible name, overlapping regions',
     cure: 'see the message',
   },
+  ERR_IOTLB_UNMAPPED: {
+    cause: 'a ring lies where the IOMMU maps nothing, or not for what the device does there',
+    cure: 'let `translate()` map all of the ring: descriptors and avail for reading, used for both',
+  },
   ERR_MEMORY_IN_USE: {
-    cause: 'guest memory was closed while a vhost device may write to it',
-    cure: 'close the device, or reset its owner, first',
+    cause: 'guest memory, or a dirty log, was closed while a vhost device may write to it',
+    cure: 'close the device or reset its owner first; take a log off with `setDirtyLog(null)`',
   },
   ERR_OUT_OF_RANGE: {
     cause: 'a number, an address or a length is outside its range',

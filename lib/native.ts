@@ -117,6 +117,8 @@ export interface Native {
   vhostGetVringWorker(fd: Fd, index: number): number;
   vhostNetSetBackend(fd: Fd, index: number, backend: Fd | number): Promise<number>;
 
+  watch(fd: Fd): Fd | Errno;
+
   iotlbRead(fd: Fd): IotlbFields | Errno;
   iotlbWrite(
     fd: Fd,
@@ -128,6 +130,7 @@ export interface Native {
     permission: number,
     type: number,
   ): number;
+  iotlbWriteAll(fd: Fd, version: number, messages: BigUint64Array): Promise<number>;
 
   tunGetFeatures(fd: Fd): number;
   tunSetIff(fd: Fd, name: string, flags: number): { name: string; flags: number } | Errno;

@@ -25,6 +25,7 @@ int FdState::Close() {
   // On Linux the number is gone even when close() reports an error: never try again.
   int result = ours ? static_cast<int>(Checked(close(number))) : -EBADF;
   holds.clear();
+  log_holds.clear();
   return result;
 }
 
@@ -51,6 +52,7 @@ Napi::Value Fd::CloseAsync(const Napi::CallbackInfo& info) {
   closing->device = state_->device;
   closing->inode = state_->inode;
   closing->holds.swap(state_->holds);
+  closing->log_holds.swap(state_->log_holds);
   return RunOnPool(info.Env(), [closing] { return closing->Close(); });
 }
 

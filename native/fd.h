@@ -29,9 +29,11 @@ struct FdState {
   // Calls under way on the thread pool.
   std::atomic<int> busy{0};
   // The mappings that the kernel object behind this descriptor may write to (a vhost device's
-  // memory table). They are released after the descriptor is closed, never before: the kernel
-  // thread would go on writing to addresses that may by then belong to somebody else.
+  // memory table, and its dirty log). They are released after the descriptor is closed, never
+  // before: the kernel thread would go on writing to addresses that may by then belong to somebody
+  // else.
   std::vector<std::shared_ptr<Mapping>> holds;
+  std::vector<std::shared_ptr<Mapping>> log_holds;
 };
 
 class Fd : public Napi::ObjectWrap<Fd> {

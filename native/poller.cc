@@ -11,6 +11,7 @@
 // - An eventfd is drained before the callback runs, so a callback that throws does not leave it
 //   readable.
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -152,6 +153,25 @@ class Poller : public Napi::ObjectWrap<Poller> {
   PollState* state_ = nullptr;
 };
 
-void InitPoller(Napi::Env env, Napi::Object exports) { exports.Set("Poller", Poller::Define(env)); }
+// watch(fd): a descriptor that is readable whenever fd is, and goes on being so only as long as fd is
+// open. Polled in fd's place it keeps no second reference to what fd is.
+static Napi::Value Watch(const Napi::CallbackInfo& info) {
+  int fd = FdArg(info, 0);
+  int watch = epoll_create1(EPOLL_CLOEXEC);
+  if (watch < 0) return Result(info.Env(), -errno);
+  struct epoll_event event = {};
+  event.events = EPOLLIN;
+  if (epoll_ctl(watch, EPOLL_CTL_ADD, fd, &event) < 0) {
+    int result = -errno;
+    close(watch);
+    return Result(info.Env(), result);
+  }
+  return FdResult(info.Env(), watch);
+}
+
+void InitPoller(Napi::Env env, Napi::Object exports) {
+  exports.Set("Poller", Poller::Define(env));
+  Export(env, exports, "watch", Watch);
+}
 
 }  // namespace vhostnet

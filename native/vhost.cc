@@ -19,13 +19,16 @@ static Napi::Value SetOwner(const Napi::CallbackInfo& info) {
   return RunOnPool(info.Env(), [use] { return Ioctl(use->fd(), VHOST_SET_OWNER, nullptr); });
 }
 
-// vhostResetOwner(fd): stops the worker thread, so it waits; the memory table goes with it.
+// vhostResetOwner(fd): stops the worker thread, so it waits; the memory table and the log go with it.
 static Napi::Value ResetOwner(const Napi::CallbackInfo& info) {
   auto state = StateArg(info, 0);
   auto use = std::make_shared<InUse>(state);
   return RunOnPool(info.Env(), [use, state] {
     int result = Ioctl(use->fd(), VHOST_RESET_OWNER, nullptr);
-    if (result >= 0) state->holds.clear();
+    if (result >= 0) {
+      state->holds.clear();
+      state->log_holds.clear();
+    }
     return result;
   });
 }
@@ -110,10 +113,18 @@ static Napi::Value SetMemTable(const Napi::CallbackInfo& info) {
   return Result(info.Env(), result);
 }
 
-// vhostSetLogBase(fd, address): of the dirty bitmap, in this process.
+// vhostSetLogBase(fd, address): of the dirty bitmap, in this process. On success the device holds
+// the mapping that has it, and lets go of the one before.
 static Napi::Value SetLogBase(const Napi::CallbackInfo& info) {
+  auto state = StateArg(info, 0);
   uint64_t base = U64(info, 1);
-  return Result(info.Env(), Ioctl(FdArg(info, 0), VHOST_SET_LOG_BASE, &base));
+  int result = Ioctl(state->fd.load(), VHOST_SET_LOG_BASE, &base);
+  if (result >= 0) {
+    std::vector<std::shared_ptr<Mapping>> holds;
+    CollectMappings(info.Env(), base, 1, &holds);
+    state->log_holds.swap(holds);
+  }
+  return Result(info.Env(), result);
 }
 
 static Napi::Value SetLogFd(const Napi::CallbackInfo& info) {

@@ -1,6 +1,10 @@
 // /dev/vhost-net, the IOTLB: messages read from and written to the device's descriptor.
 #include <unistd.h>
 
+#include <cstring>
+#include <vector>
+
+#include "async.h"
 #include "fd.h"
 #include "vhost_uapi.h"
 
@@ -42,9 +46,36 @@ static Napi::Value Write(const Napi::CallbackInfo& info) {
   return Result(info.Env(), result < 0 ? result : 0);
 }
 
+// iotlbWriteAll(fd, version, messages): messages holds iova, size, userAddress, permission, type for
+// each, and they are written in order until one fails. The kernel takes the locks of both rings for
+// each, so it waits.
+static Napi::Value WriteAll(const Napi::CallbackInfo& info) {
+  auto use = std::make_shared<InUse>(StateArg(info, 0));
+  uint32_t version = U32(info, 1);
+  Bytes bytes = BytesArg(info, 2);
+  constexpr size_t kWords = 5;
+  std::vector<uint64_t> words(bytes.size / sizeof(uint64_t));
+  memcpy(words.data(), bytes.data, words.size() * sizeof(uint64_t));
+  return RunOnPool(info.Env(), [use, version, words] {
+    for (size_t at = 0; at + kWords <= words.size(); at += kWords) {
+      struct vhost_msg_v2 message = {};
+      message.type = version;
+      message.iotlb.iova = words[at];
+      message.iotlb.size = words[at + 1];
+      message.iotlb.uaddr = words[at + 2];
+      message.iotlb.perm = static_cast<__u8>(words[at + 3]);
+      message.iotlb.type = static_cast<__u8>(words[at + 4]);
+      long result = Checked(write(use->fd(), &message, sizeof message));
+      if (result < 0) return result;
+    }
+    return 0L;
+  });
+}
+
 void InitVhostIotlb(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "iotlbRead", Read);
   Export(env, exports, "iotlbWrite", Write);
+  Export(env, exports, "iotlbWriteAll", WriteAll);
 }
 
 }  // namespace vhostnet

@@ -8,6 +8,9 @@ export const VHOST_NET_F_VIRTIO_NET_HDR = 27;
 /** Backend feature: IOTLB messages of version 2. */
 export const VHOST_BACKEND_F_IOTLB_MSG_V2 = 1;
 
+/** Bytes of guest memory to a bit of the dirty log. */
+export const VHOST_PAGE_SIZE = 0x1000;
+
 /** Ring flag: log writes to the used ring. */
 export const VHOST_VRING_F_LOG = 0;
 

@@ -7,9 +7,11 @@ import { GuestMemory } from '../host/guest-memory.js';
 import { type IotlbFields, native } from '../native.js';
 import { checked, checkedValue, systemError } from '../syscall.js';
 import { VHOST_IOTLB_MSG, VHOST_IOTLB_MSG_V2 } from '../uapi/vhost.js';
+import { DirtyLog } from './dirty-log.js';
 
 const EAGAIN = -11;
 const REGION_WORDS = 4;
+const MESSAGE_WORDS = 5;
 
 export type { IotlbFields } from '../native.js';
 
@@ -46,6 +48,7 @@ export function maxMemRegions(): number {
  */
 export abstract class VhostDevice extends Descriptor {
   #memory: GuestMemory | undefined;
+  #log: DirtyLog | undefined;
   #tail: Promise<unknown> = Promise.resolve();
 
   /** `VHOST_SET_OWNER`: starts the worker. Throws `EBUSY` if there is an owner, `ENOMEM`. */
@@ -59,7 +62,7 @@ export abstract class VhostDevice extends Descriptor {
    */
   async resetOwner(): Promise<void> {
     await this.exclusive('VHOST_RESET_OWNER', () => native.vhostResetOwner(this.handle));
-    this.#keep(undefined);
+    this.#keepNothing();
   }
 
   /** `VHOST_GET_FEATURES`: bits 0 to 63. */
@@ -139,14 +142,19 @@ export abstract class VhostDevice extends Descriptor {
       native.vhostSetMemTable(this.handle, table, 0),
       regions.length,
     );
-    this.#keep(memory instanceof GuestMemory ? memory : undefined);
+    this.#memory = this.#keep(this.#memory, memory instanceof GuestMemory ? memory : undefined);
   }
 
-  /** `VHOST_SET_LOG_BASE`: address in this process of the dirty bitmap. Throws `EFAULT`. */
-  setLogBase(userAddress: bigint): void {
-    checkUint64('userAddress', userAddress);
+  /**
+   * `VHOST_SET_LOG_BASE`: the dirty bitmap, or its address in this process. A {@link DirtyLog} cannot be
+   * closed until another base is set (0 for none), or the device is closed or reset. Throws `EFAULT`.
+   */
+  setLogBase(log: DirtyLog | bigint): void {
+    const own = log instanceof DirtyLog;
+    const userAddress = checkUint64('userAddress', own ? log.userAddress : log);
     const result = native.vhostSetLogBase(this.handle, userAddress);
     this.call('VHOST_SET_LOG_BASE', result, userAddress);
+    this.#log = this.#keep(this.#log, own ? log : undefined);
   }
 
   /** `VHOST_SET_LOG_FD`: signalled when the log was written; null for none. Throws `EINVAL`. */
@@ -187,11 +195,30 @@ export abstract class VhostDevice extends Descriptor {
   }
 
   /**
+   * Writes many messages in order, on the thread pool: the kernel waits for both rings with each. Throws
+   * as {@link VhostDevice.writeIotlb}; those after the one that failed are not written.
+   */
+  writeIotlbAll(
+    version: number,
+    messages: readonly Omit<IotlbMessage, 'version'>[],
+  ): Promise<void> {
+    checkInteger('version', version, VHOST_IOTLB_MSG, VHOST_IOTLB_MSG_V2);
+    const words = new BigUint64Array(messages.length * MESSAGE_WORDS);
+    messages.forEach(({ iova = 0n, size = 0n, userAddress = 0n, permission = 0, type }, i) => {
+      words.set([iova, size, userAddress, BigInt(permission), BigInt(type)], i * MESSAGE_WORDS);
+    });
+    return this.#serial(
+      () => native.iotlbWriteAll(this.handle, version, words),
+      (result) => checked(result, 'write(vhost)', undefined, [messages.length]),
+    );
+  }
+
+  /**
    * Closes the device on the thread pool, after what is under way: the kernel waits for its worker.
    * The memory can be closed when the promise is fulfilled.
    */
   override closeAsync(): Promise<void> {
-    const closing = this.#tail.then(() => super.closeAsync()).then(() => this.#keep(undefined));
+    const closing = this.#tail.then(() => super.closeAsync()).then(() => this.#keepNothing());
     this.#tail = closing.catch(() => {});
     return closing;
   }
@@ -199,13 +226,17 @@ export abstract class VhostDevice extends Descriptor {
   /** Closes the device on this thread: it waits, tens of milliseconds, for the kernel's worker. */
   override close(): void {
     super.close();
-    this.#keep(undefined);
+    this.#keepNothing();
   }
 
   /** Runs a call that waits for the worker, after those before it. */
   protected exclusive(request: string, call: () => Promise<number>, argument?: unknown) {
+    return this.#serial(call, (value) => this.call(request, value, argument));
+  }
+
+  #serial(call: () => Promise<number>, check: (value: number) => number): Promise<void> {
     const result = this.#tail.then(call).then((value) => {
-      this.call(request, value, argument);
+      check(value);
     });
     this.#tail = result.catch(() => {});
     return result;
@@ -216,9 +247,15 @@ export abstract class VhostDevice extends Descriptor {
     return checked(result, `ioctl(${request})`, undefined, args);
   }
 
-  #keep(memory: GuestMemory | undefined): void {
-    if (this.#memory !== memory) this.#memory?.release(this);
-    memory?.hold(this);
-    this.#memory = memory;
+  /** Lets go of what the device knew and holds what it knows now. */
+  #keep<T extends GuestMemory | DirtyLog>(before: T | undefined, now: T | undefined) {
+    if (before !== now) before?.release(this);
+    now?.hold(this);
+    return now;
+  }
+
+  #keepNothing(): void {
+    this.#memory = this.#keep(this.#memory, undefined);
+    this.#log = this.#keep(this.#log, undefined);
   }
 }
