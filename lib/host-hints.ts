@@ -132,6 +132,11 @@ export const HOST_HINTS: Readonly<Record<string, Hints>> = {
     ETIMEDOUT: 'the other end does not answer: it may be stopped, or busy',
     ECONNRESET: 'the other end closed the connection and had not read everything',
   },
+  'setsockopt(PACKET_VNET_HDR_SZ)': {
+    ENOPROTOOPT:
+      'this kernel has headers of 10 bytes only (12 came with Linux 6.6): let vhost supply the header (VHOST_NET_F_VIRTIO_NET_HDR), or do without VERSION_1 and MRG_RXBUF',
+    EINVAL: 'the header has 10 or 12 bytes',
+  },
   tap: {
     ENODEV: 'the interface was deleted or moved to another network namespace: close the port',
   },

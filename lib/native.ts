@@ -175,6 +175,7 @@ export interface Native {
   packetOpen(): Fd | Errno;
   packetBind(fd: Fd, interfaceIndex: number, protocol: number): number;
   packetSetVnetHdr(fd: Fd, on: number): number;
+  packetSetVnetHdrSize(fd: Fd, bytes: number): number;
   packetIgnoreOutgoing(fd: Fd, on: number): number;
   packetSetReceiveBuffer(fd: Fd, bytes: number): number;
   packetStatistics(fd: Fd): { received: number; dropped: number } | Errno;

@@ -11,6 +11,10 @@
 
 #include "fd.h"
 
+#ifndef PACKET_VNET_HDR_SZ
+#define PACKET_VNET_HDR_SZ 24
+#endif
+
 namespace vhostnet {
 
 // packetOpen(): receives nothing until it is bound to an interface and a protocol.
@@ -38,6 +42,11 @@ static long SetOption(const Napi::CallbackInfo& info, int level, int option) {
 // packetSetVnetHdr(fd, 0 | 1): a virtio_net_hdr of 10 bytes before every frame.
 static Napi::Value SetVnetHdr(const Napi::CallbackInfo& info) {
   return Result(info.Env(), SetOption(info, SOL_PACKET, PACKET_VNET_HDR));
+}
+
+// packetSetVnetHdrSize(fd, 10 | 12): of Linux 6.6.
+static Napi::Value SetVnetHdrSize(const Napi::CallbackInfo& info) {
+  return Result(info.Env(), SetOption(info, SOL_PACKET, PACKET_VNET_HDR_SZ));
 }
 
 static Napi::Value IgnoreOutgoing(const Napi::CallbackInfo& info) {
@@ -112,6 +121,7 @@ void InitPacket(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "packetOpen", Open);
   Export(env, exports, "packetBind", Bind);
   Export(env, exports, "packetSetVnetHdr", SetVnetHdr);
+  Export(env, exports, "packetSetVnetHdrSize", SetVnetHdrSize);
   Export(env, exports, "packetIgnoreOutgoing", IgnoreOutgoing);
   Export(env, exports, "packetSetReceiveBuffer", SetReceiveBuffer);
   Export(env, exports, "packetStatistics", Statistics);

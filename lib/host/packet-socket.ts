@@ -5,6 +5,7 @@ import { checked, checkedValue, systemError } from '../syscall.js';
 import { ETH_P_ALL } from '../uapi/tun.js';
 import { Descriptor } from './descriptor.js';
 import { NetInterface } from './net-interface.js';
+import type { PacketQueue } from './packet-queue.js';
 
 const EAGAIN = -11;
 const ENOBUFS = -105;
@@ -12,30 +13,49 @@ const ENOBUFS = -105;
 export interface PacketSocketOptions {
   /** `ETH_P_*`; default all. */
   protocol?: number;
-  /** A virtio-net header of 10 bytes before every frame. Default: false. */
-  vnetHeader?: boolean;
+  /**
+   * A virtio-net header before every frame: true for 10 bytes, 12 for that of VERSION_1 or MRG_RXBUF
+   * (Linux 6.6). Default: false.
+   */
+  vnetHeader?: boolean | 12;
   /** Do not show frames that this host sends on the interface. Default: false. */
   ignoreOutgoing?: boolean;
   /** Bytes of frames that may wait to be read. */
   receiveBuffer?: number;
 }
 
-/** A raw packet socket bound to one interface. It is also a legal backend of vhost-net. */
-export class PacketSocket extends Descriptor {
+/**
+ * A raw packet socket bound to one interface. vhost-net moves frames to and from it, too: then set
+ * `ignoreOutgoing`, or the guest receives what the host sends.
+ */
+export class PacketSocket extends Descriptor implements PacketQueue {
+  readonly kind = 'packet socket';
+  readonly layer = 2;
+  readonly headerLength: number;
   #poller: Poller | undefined;
+  readonly #name: string;
 
-  private constructor(fd: Fd, name: string) {
+  private constructor(fd: Fd, name: string, headerLength: number) {
     super(fd, `packet socket ${name}`);
+    this.#name = name;
+    this.headerLength = headerLength;
   }
 
-  /** Throws `EPERM` without CAP_NET_RAW, `ENODEV`. */
+  /**
+   * Throws `EPERM` without CAP_NET_RAW, `ENODEV`, `ENOPROTOOPT` for a header of 12 bytes before Linux
+   * 6.6.
+   */
   static open(interfaceName: string, options: PacketSocketOptions = {}): PacketSocket {
     const { index } = new NetInterface(interfaceName);
     const fd = checkedValue<Fd>(native.packetOpen(), 'socket(AF_PACKET)', interfaceName);
     const set = (option: string, result: number) =>
       checked(result, `setsockopt(${option})`, interfaceName);
     try {
-      if (options.vnetHeader) set('PACKET_VNET_HDR', native.packetSetVnetHdr(fd, 1));
+      const headerLength = options.vnetHeader === true ? 10 : options.vnetHeader || 0;
+      if (headerLength === 10) set('PACKET_VNET_HDR', native.packetSetVnetHdr(fd, 1));
+      else if (headerLength !== 0) {
+        set('PACKET_VNET_HDR_SZ', native.packetSetVnetHdrSize(fd, headerLength));
+      }
       if (options.ignoreOutgoing) {
         set('PACKET_IGNORE_OUTGOING', native.packetIgnoreOutgoing(fd, 1));
       }
@@ -45,12 +65,24 @@ export class PacketSocket extends Descriptor {
       }
       const protocol = options.protocol ?? ETH_P_ALL;
       checked(native.packetBind(fd, index, protocol), 'bind(AF_PACKET)', interfaceName);
-      return new PacketSocket(fd, interfaceName);
+      return new PacketSocket(fd, interfaceName, headerLength);
     } catch (error) {
       fd.close();
       throw error;
     }
   }
+
+  /** The interface that it was bound to, by the name of then. */
+  get interface(): NetInterface {
+    return new NetInterface(this.#name);
+  }
+
+  headerCure(bytes: number): string {
+    return `set vnetHeader: ${bytes === 0 ? 'false' : bytes === 10 ? 'true' : bytes}`;
+  }
+
+  /** Nothing: a socket's send buffer has a limit, so vhost sends frame by frame. */
+  avoidBatches(): void {}
 
   /**
    * Fills up to 64 slots of `slotSize` bytes in `buffer` with a frame each, and `lengths` with the
