@@ -43,6 +43,14 @@ export const HINTS: Readonly<Record<string, Readonly<Record<string, string>>>> =
     EPERM: 'this container or sandbox forbids /dev/net/tun: allow the device (10:200)',
     EMFILE: 'the process has too many open files: raise `ulimit -n`, or close ports',
   },
+  'open /dev/tapN': {
+    ENOENT:
+      'the macvtap has no device node here: without udev make it as root, `mknod /dev/tapN c MAJOR MINOR`, the numbers from /sys/class/net/NAME/tapN/dev; other interfaces than macvtap have none',
+    EACCES: 'no rights to the node: run as root, or give the user access to it',
+    EPERM: 'this container or sandbox forbids the node: allow the device',
+    ENXIO: 'the macvtap that the node belonged to is gone: make the node anew',
+    EBUSY: 'the macvtap has 256 queues already',
+  },
   'open /dev/kvm': {
     ENOENT: 'no KVM here: enable virtualization in the firmware and load kvm_intel or kvm_amd',
     EACCES: 'no rights to /dev/kvm: run as root, or join the group kvm: `usermod -aG kvm USER`',
@@ -151,7 +159,8 @@ export const HINTS: Readonly<Record<string, Readonly<Record<string, string>>>> =
   },
   'write(vhost)': {
     EINVAL: 'the message type is unknown, the size is 0, or the version was not negotiated',
-    EFAULT: 'the range cannot be mapped',
+    EFAULT:
+      'the range is not one of this process, the device has no IOTLB, or it does not take the message: BATCH_BEGIN, BATCH_END and ACCESS_FAIL are for vDPA devices',
   },
   ...HOST_HINTS,
 };
@@ -162,7 +171,7 @@ export const HINTS: Readonly<Record<string, Readonly<Record<string, string>>>> =
  */
 function key(call: string, path?: string): string {
   const syscall = call.replace(/^broker: /, '');
-  if (syscall === 'open') return `open ${path ?? ''}`;
+  if (syscall === 'open') return `open ${path?.replace(/^\/dev\/tap\d+$/, '/dev/tapN') ?? ''}`;
   return /^ioctl\((\w+)\)$/.exec(syscall)?.[1] ?? syscall;
 }
 

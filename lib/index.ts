@@ -31,10 +31,13 @@ export { formatAddress, parseAddress } from './host/ip-address.js';
 export { type KvmProbe, probeKvm } from './host/kvm-probe.js';
 export { type Ioeventfd, type Irqfd, KvmVm } from './host/kvm-vm.js';
 export { type LinkChange, LinkMonitor } from './host/link-monitor.js';
+export { MacVtap, type MacVtapOptions } from './host/mac-vtap.js';
 export { MemoryRegion, type RegionBacking, type RegionOptions } from './host/memory-region.js';
 export { checkInterfaceName, formatMac, NetInterface, parseMac } from './host/net-interface.js';
+export type { PacketQueue } from './host/packet-queue.js';
 export { PacketSocket, type PacketSocketOptions } from './host/packet-socket.js';
-export { Tap, type TapOptions, UNLIMITED_SEND_BUFFER } from './host/tap.js';
+export { Tap, type TapOptions } from './host/tap.js';
+export { TunQueue, UNLIMITED_SEND_BUFFER } from './host/tun-queue.js';
 export { UnixListener, type UnixListenerOptions } from './host/unix-listener.js';
 export {
   type PeerCredentials,
@@ -84,7 +87,21 @@ export type {
   VhostBackend,
   VringConfig,
 } from './vhost/backend.js';
-export { KernelBackend } from './vhost/kernel-backend.js';
+export {
+  DirtyLog,
+  type DirtyLogOptions,
+  type DirtyRange,
+} from './vhost/dirty-log.js';
+export {
+  Iotlb,
+  type IotlbChange,
+  type IotlbNeed,
+  type IotlbOptions,
+} from './vhost/iotlb.js';
+export type { IotlbFault, IotlbFaultReason } from './vhost/iotlb-channel.js';
+export { type IotlbMapping, type IotlbRange, maxIotlbEntries } from './vhost/iotlb-mapping.js';
+export { KernelBackend, type KernelBackendOptions } from './vhost/kernel-backend.js';
+export type { DeviceOptions } from './vhost/kernel-pair.js';
 export {
   type IotlbFields,
   type IotlbMessage,

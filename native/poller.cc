@@ -153,8 +153,8 @@ class Poller : public Napi::ObjectWrap<Poller> {
   PollState* state_ = nullptr;
 };
 
-// watch(fd): a descriptor that is readable whenever fd is, and goes on being so only as long as fd is
-// open. Polled in fd's place it keeps no second reference to what fd is.
+// watch(fd): a descriptor that is readable whenever fd is, and goes on being so only as long as fd
+// is open. Polled in fd's place it keeps no second reference to what fd is.
 static Napi::Value Watch(const Napi::CallbackInfo& info) {
   int fd = FdArg(info, 0);
   int watch = epoll_create1(EPOLL_CLOEXEC);

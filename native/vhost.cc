@@ -19,7 +19,8 @@ static Napi::Value SetOwner(const Napi::CallbackInfo& info) {
   return RunOnPool(info.Env(), [use] { return Ioctl(use->fd(), VHOST_SET_OWNER, nullptr); });
 }
 
-// vhostResetOwner(fd): stops the worker thread, so it waits; the memory table and the log go with it.
+// vhostResetOwner(fd): stops the worker thread, so it waits; the memory table and the log go with
+// it.
 static Napi::Value ResetOwner(const Napi::CallbackInfo& info) {
   auto state = StateArg(info, 0);
   auto use = std::make_shared<InUse>(state);

@@ -46,9 +46,9 @@ static Napi::Value Write(const Napi::CallbackInfo& info) {
   return Result(info.Env(), result < 0 ? result : 0);
 }
 
-// iotlbWriteAll(fd, version, messages): messages holds iova, size, userAddress, permission, type for
-// each, and they are written in order until one fails. The kernel takes the locks of both rings for
-// each, so it waits.
+// iotlbWriteAll(fd, version, messages): messages holds iova, size, userAddress, permission, type
+// for each, and they are written in order until one fails. The kernel takes the locks of both rings
+// for each, so it waits.
 static Napi::Value WriteAll(const Napi::CallbackInfo& info) {
   auto use = std::make_shared<InUse>(StateArg(info, 0));
   uint32_t version = U32(info, 1);

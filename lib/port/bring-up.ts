@@ -1,7 +1,8 @@
 /** What a port is made of, and making it: all of it, or nothing. */
 import type { GuestMemory } from '../host/guest-memory.js';
 import { LinkMonitor } from '../host/link-monitor.js';
-import { Tap, UNLIMITED_SEND_BUFFER } from '../host/tap.js';
+import { Tap } from '../host/tap.js';
+import { UNLIMITED_SEND_BUFFER } from '../host/tun-queue.js';
 import { logPort } from '../log.js';
 import { negotiate } from '../net/features.js';
 import { headerLengthOf } from '../net/header.js';
@@ -57,7 +58,7 @@ export async function withParts<T>(
     const fd = stopped?.memory;
     const { memory, pairs: layouts } = createPortMemory({ queueSize, bufferSize, queuePairs, fd });
     undo.unshift(() => memory.close());
-    const backend = KernelBackend.open(taps, openDevices(source));
+    const backend = KernelBackend.open(taps, { devices: openDevices(source) });
     undo.unshift(() => backend.close());
     // A port that goes on has its features already: all of them must be had here too.
     const asked = stopped ? options.features : requiredFeatures(options.features);

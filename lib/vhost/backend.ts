@@ -5,12 +5,14 @@
 import type { EventFd } from '../host/event-fd.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import type { VringAddresses } from '../vring/layout.js';
+import type { DirtyLog } from './dirty-log.js';
+import type { Iotlb, IotlbOptions } from './iotlb.js';
 
 /** One ring, as the driver set it up. */
 export interface VringConfig {
   /** Descriptors. */
   size: number;
-  /** Guest-physical addresses. */
+  /** Guest-physical addresses, or the device's own where there is an IOTLB. */
   addresses: VringAddresses;
   /** Where the device goes on in the avail ring, 0 to 65535; 0 for a fresh ring. */
   base: number;
@@ -37,6 +39,13 @@ export interface BackendConfig {
    * with {@link VhostBackend.startRing} while the others run.
    */
   pairs: readonly (QueuePairConfig | undefined)[];
+  /** Who translates addresses; with `VIRTIO_F_ACCESS_PLATFORM`, and only then. */
+  iotlb?: IotlbOptions;
+  /**
+   * Called when the device gives a ring up that has no `err` of its own: 2·pair receives, 2·pair + 1
+   * transmits. The ring stands still until it is kicked again, or stopped and started.
+   */
+  onRingError?(ring: number): void;
 }
 
 /** Where a stopped pair's rings go on: the `base` of each. */
@@ -53,6 +62,8 @@ export interface VhostBackend {
   readonly features: bigint;
   /** Whether the rings are being served. */
   readonly running: boolean;
+  /** The service that translates addresses, while rings that need one are served. */
+  readonly iotlb: Iotlb | undefined;
 
   /**
    * Begins to serve the rings. Where a step fails everything before it is undone. Throws
@@ -74,6 +85,13 @@ export interface VhostBackend {
 
   /** Ends one ring while others run, as for VIRTIO_F_RING_RESET. Returns its position. */
   stopRing(index: number): Promise<number>;
+
+  /**
+   * From now on, and over stops and starts, the device marks in `log` what it writes; null ends that. It
+   * may be called while the rings are served; where a step fails everything before it is undone. The log
+   * must cover the memory. Throws `EFAULT`, `ERR_CLOSED`.
+   */
+  setDirtyLog(log: DirtyLog | null): Promise<void>;
 
   /** Stops, lets go of the memory, and gives everything back. Closing twice is no error. */
   close(): Promise<void>;

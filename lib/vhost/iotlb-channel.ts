@@ -142,8 +142,8 @@ export class IotlbChannel {
     }
     if (this.#closed) return;
     if (typeof entry === 'string') return this.#fault(iova, access, entry);
-    await this.write([entry]);
     this.#source.counters.updates++;
+    await this.write([entry]);
   }
 
   #fault(iova: bigint, access: number, reason: IotlbFaultReason, error?: unknown): void {

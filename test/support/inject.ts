@@ -31,6 +31,7 @@ const ON_THE_POOL: ReadonlySet<string> = new Set<keyof Native>([
   'vhostSetOwner',
   'vhostResetOwner',
   'vhostNetSetBackend',
+  'iotlbWriteAll',
 ]);
 
 type Call = (...args: unknown[]) => unknown;

@@ -6,7 +6,10 @@ import {
   GuestMemory,
   hasBit,
   headerLengthOf,
+  type IotlbOptions,
   KernelBackend,
+  type KernelBackendOptions,
+  type PacketQueue,
   placeVring,
   type QueuePairState,
   type RegionOptions,
@@ -15,11 +18,13 @@ import {
   VHOST_NET_F_VIRTIO_NET_HDR,
   VIRTIO_F_VERSION_1,
   VIRTIO_RING_F_EVENT_IDX,
+  type VringConfig,
   VringDriver,
   vringBytes,
 } from '../../lib/index.js';
 import { cleanup } from './cleanup.js';
 import { tapName } from './host.js';
+import type { Iommu } from './iommu.js';
 import { hush } from './ports.js';
 import { Patience } from './wire.js';
 
@@ -38,7 +43,14 @@ export interface RigOptions {
   /** Entries of an indirect table, where chains are to use one. Default: 0, none. */
   indirect?: number;
   /** Default: a silent one with the header that the features mean, at an MTU of 65521. */
-  tap?: Tap;
+  tap?: PacketQueue;
+  backend?: KernelBackendOptions;
+  /** Called for a ring that the device gives up; then the rings have no eventfd of their own for it. */
+  onRingError?: (ring: number) => void;
+  /** Behind it the device's addresses are not the guest's; needs VIRTIO_F_ACCESS_PLATFORM. */
+  iommu?: (memory: GuestMemory) => Iommu;
+  /** Beside translating. */
+  iotlb?: Omit<IotlbOptions, 'translate'>;
 }
 
 /** One end of the device: a ring and its eventfds. */
@@ -76,8 +88,9 @@ export class RingEnd {
     }
   }
 
-  config(base: number) {
-    const { size, addresses } = this.ring;
+  config(base: number, iommu?: Iommu): VringConfig {
+    const { size } = this.ring;
+    const addresses = iommu?.ring(this.ring.addresses) ?? this.ring.addresses;
     return { size, addresses, base, kick: this.kick, call: this.call, err: this.err };
   }
 }
@@ -93,12 +106,15 @@ export function words(segments: readonly Segment[]): Uint32Array {
 
 export class Rig {
   readonly memory: GuestMemory;
-  readonly tap: Tap;
+  readonly tap: PacketQueue;
   readonly backend: KernelBackend;
   readonly features: bigint;
   readonly headerLength: number;
   readonly receive: RingEnd;
   readonly transmit: RingEnd;
+  readonly iommu: Iommu | undefined;
+  readonly #iotlb: RigOptions['iotlb'];
+  readonly #onRingError: RigOptions['onRingError'];
 
   private constructor(options: RigOptions) {
     const size = options.size ?? 256;
@@ -108,9 +124,12 @@ export class Rig {
     this.headerLength = headerLengthOf(this.features);
     this.memory = GuestMemory.create(options.regions ?? [{ guestAddress: 0n, size: 4 << 20 }]);
     cleanup(() => this.memory.close());
+    this.iommu = options.iommu?.(this.memory);
+    this.#iotlb = options.iotlb;
+    this.#onRingError = options.onRingError;
     this.tap = options.tap ?? openSilentTap(this.features);
     cleanup(() => this.tap.closeAsync());
-    this.backend = KernelBackend.open([this.tap]);
+    this.backend = KernelBackend.open([this.tap], options.backend);
     cleanup(() => this.backend.close());
     const tables = BigInt(size * (options.indirect ?? 0) * 16);
     const end = (index: bigint) => {
@@ -152,10 +171,20 @@ export class Rig {
 
   resume(state: QueuePairState): Promise<void> {
     const pair = {
-      receive: this.receive.config(state.receive),
-      transmit: this.transmit.config(state.transmit),
+      receive: this.receive.config(state.receive, this.iommu),
+      transmit: this.transmit.config(state.transmit, this.iommu),
     };
-    return this.backend.start({ memory: this.memory, features: this.features, pairs: [pair] });
+    const { iommu } = this;
+    const onRingError = this.#onRingError;
+    for (const ring of onRingError ? [pair.receive, pair.transmit] : []) delete ring.err;
+    const translate: IotlbOptions['translate'] = (iova, access) => iommu?.translate(iova, access);
+    return this.backend.start({
+      memory: this.memory,
+      features: this.features,
+      pairs: [pair],
+      ...(onRingError ? { onRingError } : {}),
+      ...(iommu ? { iotlb: { ...this.#iotlb, translate } } : {}),
+    });
   }
 
   async stop(): Promise<QueuePairState> {
@@ -169,14 +198,15 @@ export class Rig {
     bytes.set(frame, this.headerLength);
     let at = 0;
     for (const [address, length] of segments) {
-      this.memory.write(address, bytes.subarray(at, at + length));
+      (this.iommu ?? this.memory).write(address, bytes.subarray(at, at + length));
       at += length;
     }
   }
 
   /** The frame in the first `used` bytes of the segments, without its header. */
   frame(segments: readonly Segment[], used: number): Uint8Array {
-    const parts = segments.map(([address, length]) => this.memory.read(address, length));
+    const space = this.iommu ?? this.memory;
+    const parts = segments.map(([address, length]) => space.read(address, length));
     return Uint8Array.from(Buffer.concat(parts)).subarray(this.headerLength, used);
   }
 
