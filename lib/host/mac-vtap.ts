@@ -15,7 +15,7 @@ export interface MacVtapOptions {
 /**
  * One queue of a macvtap interface, which somebody made: `ip link add link eth0 name macvtap0 type
  * macvtap mode bridge`. Opening adds a queue, up to 256; closing takes it away, the interface stays. It
- * starts with a header of 10 bytes.
+ * starts with a header of 10 bytes; its send buffer can be set, not read.
  */
 export class MacVtap extends TunQueue {
   readonly kind = 'macvtap';

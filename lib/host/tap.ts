@@ -14,7 +14,7 @@ import {
 } from '../uapi/tun.js';
 import { duplicate } from './descriptor.js';
 import { checkInterfaceName, NetInterface } from './net-interface.js';
-import { TunQueue } from './tun-queue.js';
+import { TunQueue, UNLIMITED_SEND_BUFFER } from './tun-queue.js';
 
 const TUN_PATH = '/dev/net/tun';
 
@@ -126,6 +126,16 @@ export class Tap extends TunQueue {
     } finally {
       fd.close();
     }
+  }
+
+  /** Bytes that may wait to be sent; a new TAP has 2^31 - 1, which vhost's batching needs. */
+  get sendBuffer(): number {
+    return checked(native.tunGetSndbuf(this.handle), 'ioctl(TUNGETSNDBUF)');
+  }
+
+  override avoidBatches(): void {
+    // Of what somebody else prepared only the limit that is none matters.
+    if (this.sendBuffer === UNLIMITED_SEND_BUFFER) super.avoidBatches();
   }
 
   /** Whether the interface outlives its last queue. Throws `EPERM`. */

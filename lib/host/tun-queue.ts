@@ -110,18 +110,14 @@ export abstract class TunQueue extends Descriptor implements PacketQueue {
     }
   }
 
-  /** Bytes that may wait to be sent; vhost sends in batches with 2^31 - 1, which a new TAP has. */
-  get sendBuffer(): number {
-    return checked(native.tunGetSndbuf(this.handle), 'ioctl(TUNGETSNDBUF)');
-  }
-
+  /** Bytes that may wait to be sent; vhost sends in batches with 2^31 - 1. */
   setSendBuffer(bytes: number): void {
     checkInteger('bytes', bytes, 1, UNLIMITED_SEND_BUFFER);
     this.set('TUNSETSNDBUF', native.tunSetSndbuf(this.handle, bytes), bytes);
   }
 
   avoidBatches(): void {
-    if (this.sendBuffer === UNLIMITED_SEND_BUFFER) this.setSendBuffer(UNLIMITED_SEND_BUFFER - 1);
+    this.setSendBuffer(UNLIMITED_SEND_BUFFER - 1);
   }
 
   /** Attaches or detaches this queue while the interface has others (`TUNSETQUEUE`). */

@@ -185,6 +185,11 @@ describe('a ring that the device gives up', () => {
       await rig.backend.startRing(index, config);
     }
     const told = errors.length;
+    // The frame that found no room was kept.
+    rig.addWritable([BUFFER]);
+    rig.receive.publish();
+    await rig.receive.pop();
+    expect(rig.receive.ring.usedLength).toBe(rig.headerLength + 100);
     await exchange(rig);
     rig.transmit.ring.add(words([BUFFER]), 0, 1);
     rig.transmit.publish();

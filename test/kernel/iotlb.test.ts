@@ -37,10 +37,12 @@ describe.each([1, 2] as const)('behind an IOMMU, with messages of version %d', (
     for (let i = 0; i < 20; i++) await exchange(rig, wire, 2 * i, buffer(i), buffer(i + 20));
     // 40 buffers over two or three pages each, and none of the device's rings.
     expect(iotlb.counters.misses).toBeGreaterThanOrEqual(80);
-    expect(iotlb.counters).toMatchObject({ updates: iotlb.counters.misses, faults: 0 });
-    const { misses } = iotlb.counters;
+    const { misses, updates, faults } = iotlb.counters;
+    expect(updates).toBeGreaterThanOrEqual(80);
+    expect(faults).toBe(0);
     for (let i = 0; i < 20; i++) await exchange(rig, wire, 2 * i, buffer(i), buffer(i + 20));
-    expect(iotlb.counters.misses).toBe(misses);
+    // A question that was asked twice may come late.
+    expect(iotlb.counters.misses - misses).toBeLessThanOrEqual(2);
     const asked = (access: number) => iommu.asked.filter((ask) => ask.access === access).length;
     expect(asked(VHOST_ACCESS_WO)).toBeGreaterThanOrEqual(40);
     expect(asked(VHOST_ACCESS_RO)).toBeGreaterThanOrEqual(40);

@@ -62,7 +62,7 @@ describe('a macvtap', () => {
     const { here, there } = vethPair();
     const name = tapName();
     const mac = ['address', '02:00:00:00:00:01'];
-    ip('link', 'add', 'link', here, 'name', name, ...mac, 'type', 'macvtap', 'mode', 'bridge');
+    ip('link', 'add', 'link', here, 'name', name, ...mac, 'type', 'macvtap', 'mode', 'vepa');
     hush(name);
     ip('link', 'set', name, 'mtu', '9000', 'up');
     return { name, there };
@@ -85,10 +85,8 @@ describe('a macvtap', () => {
     const { name, there } = macvtap();
     const queue = MacVtap.open(name);
     queue.setVnetHeaderSize(12);
-    expect(queue.sendBuffer).toBeLessThan(UNLIMITED_SEND_BUFFER);
     queue.setSendBuffer(UNLIMITED_SEND_BUFFER);
     await bothWays({ features: VERSION_1, tap: queue }, there);
-    expect(queue.sendBuffer).toBe(UNLIMITED_SEND_BUFFER);
   });
 
   test('has the name of its interface, and no other’s header', async () => {

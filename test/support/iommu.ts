@@ -51,7 +51,11 @@ export class Iommu {
     access: number,
   ): IotlbMapping | undefined | Promise<IotlbMapping | undefined> {
     this.asked.push({ iova, access });
-    const find = () => this.mappings().find((mapping) => mapping.iova === iova - (iova % PAGE));
+    const from = iova - (iova % PAGE);
+    const find = () => {
+      const page = this.#pages.get(from);
+      return page && { iova: from, size: Number(PAGE), ...page };
+    };
     return this.delay ? this.delay().then(find) : find();
   }
 
