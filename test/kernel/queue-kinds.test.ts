@@ -17,7 +17,7 @@ import { checkFrameBytes, makeFrame } from '../support/frames.js';
 import { tapName, until } from '../support/host.js';
 import { hush } from '../support/ports.js';
 import { Rig, type RigOptions, type Segment } from '../support/rings.js';
-import { ip, vethPair } from '../support/veth.js';
+import { macvtapPair, vethPair } from '../support/veth.js';
 import { Wire } from '../support/wire.js';
 
 holdNothingLeaks();
@@ -57,24 +57,13 @@ async function bothWays(options: RigOptions, there: string): Promise<Rig> {
 }
 
 describe('a macvtap', () => {
-  /** One on a cable; frames to 02:00:00:00:00:01 are its own. */
-  function macvtap(): { name: string; there: string } {
-    const { here, there } = vethPair();
-    const name = tapName();
-    const mac = ['address', '02:00:00:00:00:01'];
-    ip('link', 'add', 'link', here, 'name', name, ...mac, 'type', 'macvtap', 'mode', 'vepa');
-    hush(name);
-    ip('link', 'set', name, 'mtu', '9000', 'up');
-    return { name, there };
-  }
-
   test.each([
     ['its header', VERSION_1, true],
     ['its header, mergeable', MERGEABLE, true],
     ['its header of 10 bytes', 0n, true],
     ['vhost’s header', VERSION_1 | SUPPLIED, false],
   ])('is served with %s', async (_, features, vnetHeader) => {
-    const { name, there } = macvtap();
+    const { name, there } = macvtapPair();
     const queue = MacVtap.open(name, { vnetHeader });
     expect(queue).toMatchObject({ kind: 'macvtap', layer: 2, headerLength: vnetHeader ? 10 : 0 });
     if (features !== 0n) queue.setVnetHeaderSize(12);
@@ -82,7 +71,7 @@ describe('a macvtap', () => {
   });
 
   test('sends in batches where its send buffer has no limit', async () => {
-    const { name, there } = macvtap();
+    const { name, there } = macvtapPair();
     const queue = MacVtap.open(name);
     queue.setVnetHeaderSize(12);
     queue.setSendBuffer(UNLIMITED_SEND_BUFFER);
@@ -90,7 +79,7 @@ describe('a macvtap', () => {
   });
 
   test('has the name of its interface, and no other’s header', async () => {
-    const { name } = macvtap();
+    const { name } = macvtapPair();
     const queue = MacVtap.open(name);
     const rig = Rig.prepare({ features: VERSION_1, tap: queue });
     const error = await expectCode(

@@ -22,3 +22,14 @@ export function vethPair(): { here: string; there: string } {
   }
   return { here, there };
 }
+
+/** A macvtap on a cable, up and silent; frames to 02:00:00:00:00:01 are its own. */
+export function macvtapPair(): { name: string; there: string } {
+  const { here, there } = vethPair();
+  const name = tapName();
+  const mac = ['address', '02:00:00:00:00:01'];
+  ip('link', 'add', 'link', here, 'name', name, ...mac, 'type', 'macvtap', 'mode', 'vepa');
+  hush(name);
+  ip('link', 'set', name, 'mtu', '9000', 'up');
+  return { name, there };
+}
