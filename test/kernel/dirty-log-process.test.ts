@@ -1,85 +1,58 @@
+import { setTimeout } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
-import { BUILT, runChild } from '../support/child.js';
-import { holdNothingLeaks } from '../support/cleanup.js';
+import { BUILT } from '../support/child.js';
 import { tapName } from '../support/host.js';
+import { expectNoLeaks, leakSnapshot } from '../support/leaks.js';
 
-holdNothingLeaks();
-
-/** Rings with a dirty log behind them, which nobody closes. */
-const WORKER = `
-  import { parentPort, workerData } from 'node:worker_threads';
-  import * as vhost from '${BUILT}';
-  const SIZE = 64;
-  const memory = vhost.GuestMemory.create([{ guestAddress: 0n, size: 1 << 20 }]);
-  const features = 1n << 32n;
-  const tap = vhost.Tap.open(workerData);
-  tap.setVnetHeaderSize(12);
-  tap.interface.setUp();
-  const ends = [0n, 0x8000n].map((at) => {
-    const addresses = vhost.placeVring(at, SIZE);
-    const ring = new vhost.VringDriver(memory, { size: SIZE, addresses });
-    const [kick, call] = [vhost.EventFd.create(), vhost.EventFd.create()];
-    return { ring, kick, call, config: { size: SIZE, addresses, base: 0, kick, call } };
+/** Rings behind a dirty log, with frames coming in, which nobody closes. */
+const SOURCE = `
+  const { parentPort, workerData } = require('node:worker_threads');
+  import(workerData.library).then(async (vhost) => {
+    const SIZE = 64;
+    const memory = vhost.GuestMemory.create([{ guestAddress: 0n, size: 1 << 20 }]);
+    const tap = vhost.Tap.open(workerData.name);
+    tap.setVnetHeaderSize(12);
+    tap.interface.setUp();
+    const [receive, transmit] = [0n, 0x8000n].map((at) => {
+      const addresses = vhost.placeVring(at, SIZE);
+      const ring = new vhost.VringDriver(memory, { size: SIZE, addresses });
+      const [kick, call] = [vhost.EventFd.create(), vhost.EventFd.create()];
+      return { ring, kick, config: { size: SIZE, addresses, base: 0, kick, call } };
+    });
+    const log = vhost.DirtyLog.create(memory);
+    const backend = vhost.KernelBackend.open([tap]);
+    await backend.setDirtyLog(log);
+    const pairs = [{ receive: receive.config, transmit: transmit.config }];
+    await backend.start({ memory, features: 1n << 32n, pairs });
+    const socket = vhost.PacketSocket.open(workerData.name, { protocol: 0x88b5 });
+    const frame = new Uint8Array(1000).fill(0xff);
+    globalThis.kept = { memory, tap, log, backend, socket };
+    let frames = 0;
+    const work = () => {
+      while (receive.ring.pop() >= 0) frames++;
+      for (let i = 0; receive.ring.addWritable(0x10000 + (frames + i) % 400 * 2048, 0, 2048) >= 0; i++);
+      if (receive.ring.publish()) receive.kick.signal();
+      for (let i = 0; i < 50; i++) socket.send(frame, 1000, Uint32Array.of(1000), 1);
+      if (frames > 100 && [...log.harvest()].length > 0) parentPort.postMessage(frames);
+      setImmediate(work);
+    };
+    work();
   });
-  const [receive, transmit] = ends;
-  const log = vhost.DirtyLog.create(memory);
-  const backend = vhost.KernelBackend.open([tap]);
-  await backend.setDirtyLog(log);
-  const pairs = [{ receive: receive.config, transmit: transmit.config }];
-  await backend.start({ memory, features, pairs });
-  const post = () => {
-    while (receive.ring.addWritable(0x10000 + Math.floor(Math.random() * 400) * 2048, 0, 2048) >= 0);
-    if (receive.ring.publish()) receive.kick.signal();
-  };
-  post();
-  let frames = 0;
-  setInterval(() => {
-    while (receive.ring.pop() >= 0) frames++;
-    post();
-    if (frames > 0 && [...log.harvest()].length > 0) parentPort.postMessage(frames);
-  }, 1);
 `;
 
-test('a thread that ends with a dirty log in use leaves nothing behind, and no harm', async () => {
-  const name = tapName();
-  const { code, stdout, stderr } = await runChild(`
-    import { readFileSync } from 'node:fs';
-    import { Worker } from 'node:worker_threads';
-    const url = new URL('data:text/javascript,' + encodeURIComponent(${JSON.stringify(WORKER)}));
-    const slot = new Uint8Array(1000).fill(0xff);
-    for (let round = 0; round < 8; round++) {
-      const worker = new Worker(url, { workerData: '${name}' });
-      worker.on('error', (error) => { throw error; });
-      let flood;
-      await new Promise((resolve) => {
-        worker.on('message', resolve);
-        const begin = () => {
-          try {
-            const socket = vhost.PacketSocket.open('${name}');
-            flood = setInterval(() => {
-              try {
-                for (let i = 0; i < 20; i++) socket.send(slot, 1000, Uint32Array.of(1000), 1);
-              } catch {
-                // The TAP goes with the thread.
-                clearInterval(flood);
-                socket.close();
-              }
-            }, 1);
-          } catch {
-            setTimeout(begin, 5);
-          }
-        };
-        begin();
-      });
-      await worker.terminate();
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      clearInterval(flood);
-    }
-    const left = readFileSync('/proc/self/maps', 'utf8').split('\\n');
-    console.log(left.filter((line) => line.includes('memfd:guest-memory')).length);
-    process.exit(0);
-  `);
-  expect(stderr).toBe('');
-  expect(code).toBe(0);
-  expect(stdout.trim()).toBe('0');
+test('threads that end with a dirty log in use leave nothing behind', async () => {
+  const before = await leakSnapshot();
+  for (let round = 0; round < 8; round++) {
+    const workerData = { library: BUILT, name: tapName() };
+    const worker = new Worker(SOURCE, { eval: true, workerData });
+    const frames = await new Promise((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    });
+    expect(frames).toBeGreaterThan(100);
+    await setTimeout(round);
+    await worker.terminate();
+  }
+  await expectNoLeaks(before);
 });
