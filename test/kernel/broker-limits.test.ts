@@ -1,6 +1,7 @@
 /** A broker under clients that want to harm it, or others. */
 import { describe, expect, test } from 'vitest';
-import { requestQueues, UnixSocket } from '../../lib/index.js';
+import { encode } from '../../lib/broker/protocol.js';
+import { requestQueues, Tap, UnixListener, UnixSocket, VhostNet } from '../../lib/index.js';
 import { asNobody, exists, kept, NOBODY, ROOT, serve } from '../support/brokers.js';
 import { runChild } from '../support/child.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
@@ -81,6 +82,23 @@ describe('a client', () => {
     await until(() => refused.length === 101, 'the time of the 16 is over', 30_000);
     kept(await requestQueues(path, tap));
   });
+});
+
+test('a client that got a part, and then a refusal, gives the part back', async () => {
+  const tap = tapName();
+  const listener = UnixListener.listen(socketPath(), 'seqpacket');
+  cleanup(() => listener.close());
+  listener.onConnection(() => {
+    const client = listener.accept();
+    const [queue, vhost] = [Tap.open(tap), VhostNet.open()];
+    client?.send(encode({ answer: 'queues', pairs: 1, left: 1 }), [queue, vhost]);
+    client?.send(encode({ answer: 'refused', reason: 'no more' }));
+    for (const own of [queue, vhost, client]) own?.close();
+  });
+  const error = await expectCode(() => requestQueues(listener.path, tap, 2), 'ERR_BROKER_REFUSED');
+  expect(error.message).toBe('no more');
+  // At once: the garbage collector would close them too, some time.
+  expect(exists(tap)).toBe(false);
 });
 
 test('a broker without free descriptors serves those who waited when it has some again', async () => {
