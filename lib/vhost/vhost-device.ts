@@ -218,15 +218,23 @@ export abstract class VhostDevice extends Descriptor {
    * The memory can be closed when the promise is fulfilled.
    */
   override closeAsync(): Promise<void> {
-    const closing = this.#tail.then(() => super.closeAsync()).then(() => this.#keepNothing());
+    const closing = this.#tail.then(() => super.closeAsync()).finally(() => this.#letGo());
     this.#tail = closing.catch(() => {});
     return closing;
   }
 
   /** Closes the device on this thread: it waits, tens of milliseconds, for the kernel's worker. */
   override close(): void {
-    super.close();
-    this.#keepNothing();
+    try {
+      super.close();
+    } finally {
+      this.#letGo();
+    }
+  }
+
+  /** A number that somebody else closed is an error, but the device is gone. */
+  #letGo(): void {
+    if (this.closed) this.#keepNothing();
   }
 
   /** Runs a call that waits for the worker, after those before it. */
