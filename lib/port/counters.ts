@@ -5,7 +5,7 @@ export interface PortCounters {
   /** Frames received, and their bytes without header. */
   rxFrames: number;
   rxBytes: number;
-  /** Frames that came damaged: shorter than their header, or too long to put together. */
+  /** Frames that came damaged: shorter than their headers, longer than any, or of too many buffers. */
   rxErrors: number;
   /** Times that the device was told of new receive buffers, and told us of frames. */
   rxKicks: number;

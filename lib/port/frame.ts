@@ -1,5 +1,11 @@
 /** A frame as a port receives it, and as it can be sent on. */
 import { copyOffload, type Offload, plainOffload } from '../net/header.js';
+import { ETH_HLEN } from '../uapi/tun.js';
+
+/** Bytes of an Ethernet header: the TAP drops what is shorter. */
+export const SHORTEST_FRAME = ETH_HLEN;
+/** Bytes of the longest frame: 64 KiB less one, an Ethernet header and two tags. */
+export const LONGEST_FRAME = 65_535 + ETH_HLEN + 8;
 
 /**
  * A frame with its header. A received one lies in place in the ring's memory, belongs to the port and is

@@ -12,13 +12,11 @@ import {
 } from '../net/header.js';
 import type { VringDriver, VringDriverState } from '../vring/driver.js';
 import type { PortCounters } from './counters.js';
-import { Frame } from './frame.js';
+import { Frame, LONGEST_FRAME, SHORTEST_FRAME } from './frame.js';
 import type { BufferArea } from './port-memory.js';
 
 /** Most frames of a batch. */
 export const MAX_BATCH = 64;
-/** Longest frame that is put together of several buffers: 64 KiB and a header with tags. */
-const MAX_MERGED = 65_536 + 128;
 
 const PLAIN = plainOffload();
 
@@ -76,7 +74,10 @@ export class Receiver {
     this.#counters = options.counters;
     this.#area = area;
     const { buffer, byteOffset, length } = area.bytes;
-    if (bufferSize % 4 === 0) this.#words = new Uint32Array(buffer, byteOffset, length / 4);
+    // The longest header says more than three words do.
+    const short = headerLength < 24;
+    if (short && bufferSize % 4 === 0)
+      this.#words = new Uint32Array(buffer, byteOffset, length / 4);
     this.#address = Number(area.address);
     this.#headerLength = headerLength;
     this.#mergeable = options.mergeable;
@@ -156,14 +157,13 @@ export class Receiver {
   #take(buffer: number, used: number): Frame | undefined {
     if (this.#missing > 0) return this.#append(buffer, used);
     const start = buffer * this.#bufferSize;
-    if (used < this.#headerLength) {
-      this.#counters.rxErrors++;
-      return undefined;
-    }
+    if (used < this.#headerLength) return this.#damage();
     const frame = this.#frameOf(buffer);
     const buffers = this.#readHeader(start, frame.offload);
     frame.length = used - this.#headerLength;
-    if (buffers <= 1) return frame;
+    if (buffers <= 1) return this.#checked(frame);
+    // A frame of more buffers than there are is none, and which of those after it are its own nobody knows.
+    if (buffers > this.#ring.size) return this.#damage();
     this.#missing = buffers - 1;
     this.#damaged = false;
     this.#partial = this.#merge(frame);
@@ -185,6 +185,16 @@ export class Receiver {
     }
     readHeader(bytes, start, offload, this.#headerLength);
     return this.#mergeable ? readU16(bytes, start + NUM_BUFFERS_OFFSET) : 1;
+  }
+
+  /** Nothing is handed out that could not be sent again. */
+  #checked(frame: Frame): Frame | undefined {
+    const { length } = frame;
+    return length < SHORTEST_FRAME || length > LONGEST_FRAME ? this.#damage() : frame;
+  }
+
+  #damage(): undefined {
+    this.#counters.rxErrors++;
   }
 
   #frameOf(buffer: number): Frame {
@@ -229,7 +239,7 @@ export class Receiver {
   /** Whole buffers are copied, used or not: their views exist, and the frame's length tells. */
   #merge(first: Frame): Frame {
     const index = this.#mergedUsed++;
-    this.#merged[index] ??= new Frame(new Uint8Array(MAX_MERGED + this.#bufferSize), this.#pair);
+    this.#merged[index] ??= new Frame(new Uint8Array(LONGEST_FRAME + this.#bufferSize), this.#pair);
     const merged = this.#merged[index] as Frame;
     merged.buffer.set(first.buffer, 0);
     merged.length = first.length;
@@ -240,7 +250,7 @@ export class Receiver {
   /** A buffer that goes on with a merged frame holds data from its very start. */
   #append(buffer: number, used: number): Frame | undefined {
     const merged = this.#partial as Frame;
-    if (merged.length + used > MAX_MERGED) {
+    if (merged.length + used > LONGEST_FRAME) {
       this.#damaged = true;
     } else {
       merged.buffer.set(this.#slotOf(buffer), merged.length);
@@ -248,8 +258,6 @@ export class Receiver {
     }
     if (--this.#missing > 0) return undefined;
     this.#partial = undefined;
-    if (!this.#damaged) return merged;
-    this.#counters.rxErrors++;
-    return undefined;
+    return this.#damaged ? this.#damage() : this.#checked(merged);
   }
 }

@@ -3,18 +3,12 @@ import { isUint8Array } from 'node:util/types';
 import { rangeError, typeError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
 import { type HeaderLength, writeHeader } from '../net/header.js';
-import { ETH_HLEN } from '../uapi/tun.js';
 import type { ChainRecord } from '../vring/descriptor-table.js';
 import type { VringDriver, VringDriverState } from '../vring/driver.js';
 import type { PortCounters } from './counters.js';
-import { Frame, type Sendable } from './frame.js';
+import { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from './frame.js';
 import type { BufferArea } from './port-memory.js';
 import { SendArena } from './send-arena.js';
-
-/** Bytes of an Ethernet header: the TAP drops what is shorter. */
-export const SHORTEST_FRAME = ETH_HLEN;
-/** Bytes of the longest frame: 64 KiB less one, an Ethernet header and two tags. */
-export const LONGEST_FRAME = 65_535 + ETH_HLEN + 8;
 
 /** Throws `ERR_INVALID_ARG_TYPE` for what is no frame, `ERR_FRAME_SIZE` for one that no TAP takes. */
 export function checkFrame(frame: Sendable): void {

@@ -38,12 +38,18 @@ function playing(mergeable: boolean): Target['play'] {
   };
 }
 
-const REACHES = ['a frame of one buffer', 'a frame shorter than its header', 'a broken ring'];
+const REACHES = [
+  'a frame of one buffer',
+  'a frame shorter than its header',
+  'a frame too short',
+  'a frame too long',
+  'a broken ring',
+];
 
 fuzz({ name: 'receive', states: 1_000_000, play: playing(false), reaches: REACHES });
 fuzz({
   name: 'receive-merged',
   states: 1_000_000,
   play: playing(true),
-  reaches: [...REACHES, 'a frame of several buffers', 'a frame too long'],
+  reaches: [...REACHES, 'a frame of several buffers', 'a frame of too many buffers'],
 });

@@ -158,6 +158,58 @@ describe('frames of one buffer', () => {
   });
 });
 
+describe('frames that cannot be', () => {
+  test.each([0, 13])('one of %i bytes, less than an Ethernet header, is an rxError', (length) => {
+    const { receiver, counters, deliver } = makeReceiver();
+    deliver(header(12), pattern(length));
+    deliver(header(12), pattern(14));
+    expect(contents(receiver.collect())).toEqual([pattern(14)]);
+    expect(counters).toMatchObject({ rxFrames: 1, rxBytes: 14, rxErrors: 1 });
+  });
+
+  test('one that is longer than any frame that can be sent is an rxError', () => {
+    const { receiver, counters, deliver } = makeReceiver({ size: 2, bufferSize: 65_600 });
+    deliver(header(12), pattern(65_558));
+    deliver(header(12), pattern(65_557));
+    expect(contents(receiver.collect())).toEqual([pattern(65_557)]);
+    expect(counters).toMatchObject({ rxFrames: 1, rxErrors: 1 });
+  });
+
+  test.each([9, 65_535])('one of %i buffers, of a ring of 8, spoils no other', (numBuffers) => {
+    const { receiver, counters, deliver } = makeReceiver({ size: 8 });
+    deliver(header(12, { numBuffers }), pattern(244));
+    for (const n of [1, 2, 3]) deliver(header(12), pattern(60, n));
+    expect(contents(receiver.collect())).toEqual([1, 2, 3].map((n) => pattern(60, n)));
+    expect(counters).toMatchObject({ rxFrames: 3, rxErrors: 1 });
+  });
+
+  test('one of several buffers that hold less than an Ethernet header is an rxError', () => {
+    const { receiver, counters, deliver } = makeReceiver();
+    deliver(header(12, { numBuffers: 3 }));
+    deliver(new Uint8Array(0));
+    deliver(new Uint8Array(13));
+    expect(receiver.collect()).toBeUndefined();
+    expect(counters).toMatchObject({ rxFrames: 0, rxErrors: 1 });
+  });
+
+  test('one of more buffers than come waits for them, and takes what comes', () => {
+    const { receiver, counters, deliver } = makeReceiver();
+    deliver(header(12, { numBuffers: 3 }), pattern(100));
+    expect(receiver.collect()).toBeUndefined();
+    expect(receiver.enableCalls()).toBe(false);
+    deliver(pattern(50, 1));
+    deliver(pattern(60, 2));
+    expect(receiver.collect()?.[0]?.length).toBe(210);
+    expect(counters.rxErrors).toBe(0);
+  });
+});
+
+test('a header of 24 bytes says where the parts of a tunnel begin', () => {
+  const { receiver, deliver } = makeReceiver({ headerLength: 24 });
+  deliver([...header(12), 0, 0, 0, 0, 0, 0, 0, 0, 34, 0, 64, 1], pattern(200));
+  expect(receiver.collect()?.[0]?.offload).toMatchObject({ outerTransport: 34, innerNetwork: 320 });
+});
+
 describe('frames of several buffers', () => {
   /*
    * A frame of 600 bytes in buffers of 256:
@@ -172,11 +224,11 @@ describe('frames of several buffers', () => {
   });
 
   test('wait for their last buffer, although the first ones are recycled', () => {
-    const { receiver, device, deliver } = makeReceiver({ size: 2 });
+    const { receiver, device, deliver } = makeReceiver({ size: 8 });
     for (const piece of pieces(pattern(2000), 256)) {
       expect(receiver.collect()).toBeUndefined();
       receiver.recycle();
-      expect(device.waiting).toBe(2);
+      expect(device.waiting).toBe(8);
       deliver(piece);
     }
     expect(contents(receiver.collect())).toEqual([pattern(2000)]);

@@ -1,12 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { plainOffload } from '../../lib/net/header.js';
-import { Frame, type Sendable } from '../../lib/port/frame.js';
-import {
-  checkFrame,
-  LONGEST_FRAME,
-  SHORTEST_FRAME,
-  Transmitter,
-} from '../../lib/port/transmitter.js';
+import { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from '../../lib/port/frame.js';
+import { checkFrame, Transmitter } from '../../lib/port/transmitter.js';
 import { makeQueue, pattern, type Queue } from '../support/queue.js';
 
 interface Sending extends Queue {

@@ -12,8 +12,9 @@ import type { Random } from './random.js';
 import { DATA_AT, data, RingWords } from './ring-memory.js';
 import { type Sights, same, see } from './run.js';
 
-/** The longest frame of all that is put together, in bytes. */
-const LONGEST = 65_536 + 128;
+/** Frames that can be sent, in bytes. */
+const SHORTEST = 14;
+const LONGEST = 65_557;
 const MOST = 64;
 /** Where the header says of how many buffers its frame is. */
 const NUM_BUFFERS = 10;
@@ -89,7 +90,7 @@ export class Receiving {
       0xffff,
       random.below(65_536),
     ]);
-    for (let i = 0; i < 12; i++) data[at + i] = random.u32();
+    for (let i = 0; i < 24; i++) data[at + i] = random.u32();
     data[at + NUM_BUFFERS] = buffers;
     data[at + NUM_BUFFERS + 1] = buffers >> 8;
     return `header at ${at}: ${buffers} buffers`;
@@ -160,17 +161,15 @@ export class Receiving {
     const { headerLength, mergeable } = this.#shape;
     if (this.#missing > 0) return this.#append(at, used, sights);
     if (used < headerLength) return this.#damage('shorter than its header', sights);
+    const word = (field: number) =>
+      (data[at + field] as number) + 256 * (data[at + field + 1] as number);
+    const buffers = mergeable ? word(NUM_BUFFERS) : 1;
+    if (buffers > this.#shape.size) return this.#damage('of too many buffers', sights);
     const length = used - headerLength;
-    const offload = [0, 1, 2, 4, 6, 8].map((field) =>
-      field < 2
-        ? (data[at + field] as number)
-        : (data[at + field] as number) + 256 * (data[at + field + 1] as number),
-    );
-    const buffers = mergeable
-      ? (data[at + NUM_BUFFERS] as number) + 256 * (data[at + NUM_BUFFERS + 1] as number)
-      : 1;
+    const offload = [data[at] as number, data[at + 1] as number, ...[2, 4, 6, 8].map(word)];
+    offload.push(...(headerLength === 24 ? [20, 22].map(word) : [0, 0]));
     const start = at + headerLength;
-    if (buffers < 2) return { length, at: start, offload };
+    if (buffers < 2) return this.#whole({ length, at: start, offload }, sights);
     this.#partial = { length, bytes: Buffer.from(data.slice(start, start + length)), offload };
     this.#missing = buffers - 1;
     this.#damaged = false;
@@ -186,8 +185,12 @@ export class Receiving {
       frame.length += used;
     }
     if (--this.#missing > 0) return undefined;
-    if (this.#damaged) return this.#damage('too long', sights);
-    return frame;
+    return this.#damaged ? this.#damage('too long', sights) : this.#whole(frame, sights);
+  }
+
+  #whole(frame: Expected, sights: Sights): Expected | undefined {
+    if (frame.length < SHORTEST) return this.#damage('too short', sights);
+    return frame.length > LONGEST ? this.#damage('too long', sights) : frame;
   }
 
   #damage(why: string, sights: Sights): undefined {
@@ -215,10 +218,10 @@ export class Receiving {
         const room = this.#shape.bufferSize - this.#shape.headerLength;
         same('its room', frame.buffer.length, room);
       }
-      const { flags, gsoType, headerLength, gsoSize, checksumStart, checksumOffset } =
-        frame.offload;
+      const { flags, gsoType, headerLength, gsoSize, checksumStart, ...rest } = frame.offload;
+      const { checksumOffset, outerTransport, innerNetwork } = rest;
       const says = [flags, gsoType, headerLength, gsoSize, checksumStart, checksumOffset];
-      same('its offload', says.join(), offload.join());
+      same('its offload', [...says, outerTransport, innerNetwork].join(), offload.join());
     }
     const { rxFrames, rxBytes, rxErrors } = this.#counters;
     same('rxFrames', rxFrames, this.#wanted.rxFrames);
