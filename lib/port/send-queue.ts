@@ -12,11 +12,15 @@ interface Sender {
   reject: (error: Error) => void;
 }
 
+/** Looks in a row at a ring that has room again each time, before others get their turn. */
+const LOOKS_PER_TURN = 16;
+
 export class SendQueue {
   readonly #transmitter: Transmitter;
   readonly #fail: (error: Error) => void;
   readonly #senders: Sender[] = [];
   #paused = false;
+  #again: NodeJS.Immediate | undefined;
   readonly #flushers: { resolve: () => void; reject: (error: Error) => void }[] = [];
 
   constructor(
@@ -74,8 +78,10 @@ export class SendQueue {
     return flushed;
   }
 
-  /** Rejects everybody who waits. */
+  /** Rejects everybody who waits; the ring is left alone until somebody waits again. */
   end(error: Error): void {
+    if (this.#again) clearImmediate(this.#again);
+    this.#again = undefined;
     for (const sender of this.#senders.splice(0)) sender.reject(error);
     for (const flusher of this.#flushers.splice(0)) flusher.reject(error);
   }
@@ -84,11 +90,20 @@ export class SendQueue {
   #pump(): void {
     if (this.#paused) return;
     try {
-      do {
+      for (let looks = 0; looks < LOOKS_PER_TURN; looks++) {
         this.#transmitter.reclaim();
         this.#serve();
-      } while (this.#waiting() && this.#transmitter.enableCalls(this.#until()));
-      if (!this.#waiting()) this.#transmitter.disableCalls();
+        if (!this.#waiting()) {
+          this.#transmitter.disableCalls();
+          return;
+        }
+        if (!this.#transmitter.enableCalls(this.#until())) return;
+      }
+      // A device that says otherwise at every look must not hold up the event loop.
+      this.#again ??= setImmediate(() => {
+        this.#again = undefined;
+        this.#pump();
+      });
     } catch (error) {
       this.#fail(error as Error);
     }

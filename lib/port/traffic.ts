@@ -69,8 +69,9 @@ export class Traffic {
     await within(limit, queue?.flush());
   }
 
-  /** Ends every subscription. */
+  /** Ends every subscription; nobody looks at the rings any more. */
   silence(): void {
+    this.pause();
     for (const pair of this.#pairs) pair.silence();
   }
 }

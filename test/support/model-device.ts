@@ -82,6 +82,11 @@ export class ModelDevice {
     if (this.waiting === 0) return undefined;
     const head = this.availAt(this.taken);
     this.taken = (this.taken + 1) & 0xffff;
+    return this.chainAt(head);
+  }
+
+  /** The chain that begins at a descriptor, whether it was shown or not. */
+  chainAt(head: number): Chain {
     const chain: Chain = { head, readable: [], writable: [] };
     this.#follow(this.#desc, this.#size, head, chain);
     return chain;
