@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { Frame, Sendable } from '../../lib/index.js';
@@ -6,6 +5,7 @@ import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode, expectSystemError } from '../support/errors.js';
 import { makeFrame } from '../support/frames.js';
 import { tapName, until } from '../support/host.js';
+import { ip } from '../support/ip.js';
 import { hostToPort, openPort, openPortAndWire, portToHost } from '../support/ports.js';
 import { Rig } from '../support/rings.js';
 import { Wire } from '../support/wire.js';
@@ -13,12 +13,6 @@ import { Wire } from '../support/wire.js';
 holdNothingLeaks();
 
 const FRAME = makeFrame(60, 0);
-
-/** Runs ip(8), and blocks the event loop meanwhile. */
-function ip(...lines: string[]): void {
-  const { status, stderr } = spawnSync('ip', ['-batch', '-'], { input: lines.join('\n') });
-  if (status !== 0) throw new Error(`ip: ${stderr}`);
-}
 
 /** More changes than the netlink socket's buffer holds: the kernel drops the rest of the messages. */
 const flood = (name: string) =>
