@@ -4,7 +4,8 @@ import { logPort } from '../log.js';
 import { systemError } from '../syscall.js';
 import { type Stopped, withParts } from './bring-up.js';
 import { type PortCounters, sumCounters } from './counters.js';
-import type { Frame, Sendable } from './frame.js';
+import { Frame, type Sendable } from './frame.js';
+import { checkGsoType } from './offload.js';
 import { PortLifecycle } from './port-lifecycle.js';
 import { checkPortOptions, type NetPortOptions, type QueueDescriptors } from './port-options.js';
 import { checkPortState, type PortState } from './port-state.js';
@@ -80,7 +81,7 @@ export class NetPort extends PortLifecycle {
    * Sends one frame or many, the frames of a flow in order. The promise is fulfilled when the device has
    * them all: at once where there is room, else when there is; await it, and the sender goes no faster
    * than the device. Frames must stay as they are until then. Rejects with `ENETDOWN` while the link is
-   * down, `ERR_FRAME_SIZE`, `ERR_CLOSED`, or the port's failure.
+   * down, `ERR_FRAME_SIZE`, `ERR_FEATURES_NOT_OFFERED` for an offload that the port has not, `ERR_CLOSED`, or the port's failure.
    */
   send(frames: Sendable | readonly Sendable[]): Promise<void> {
     try {
@@ -144,10 +145,15 @@ export class NetPort extends PortLifecycle {
   #checkSendable(frames: Sendable | readonly Sendable[]): void {
     this.checkUsable();
     if (Array.isArray(frames)) {
-      for (let i = 0; i < frames.length; i++) checkFrame(frames[i] as Sendable);
+      for (let i = 0; i < frames.length; i++) this.#checkOne(frames[i] as Sendable);
     } else {
-      checkFrame(frames as Sendable);
+      this.#checkOne(frames as Sendable);
     }
     if (!this.link.isUpNow()) throw systemError(ENETDOWN, 'send', this.tap.interface.name);
+  }
+
+  #checkOne(frame: Sendable): void {
+    checkFrame(frame);
+    if (frame instanceof Frame) checkGsoType(frame.offload.gsoType, this.offloads);
   }
 }

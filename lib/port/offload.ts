@@ -3,11 +3,21 @@ import { StateError } from '../errors.js';
 import type { Tap } from '../host/tap.js';
 import { logPort } from '../log.js';
 import { coherentOffloads } from '../net/offload-features.js';
-import { OFFLOADS, type OffloadWish, offloadNames } from '../net/offload-names.js';
+import {
+  OFFLOADS,
+  type OffloadName,
+  type OffloadWish,
+  offloadNames,
+} from '../net/offload-names.js';
 import {
   bit,
   VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO,
   VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO,
+  VIRTIO_NET_HDR_GSO_ECN,
+  VIRTIO_NET_HDR_GSO_TCPV6,
+  VIRTIO_NET_HDR_GSO_UDP_L4,
+  VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4,
+  VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6,
 } from '../uapi/virtio-net.js';
 
 /**
@@ -38,4 +48,26 @@ export function obtainOffload(tap: Tap, { wanted, required }: OffloadWish): numb
   logPort('no offload %s', offloadNames(wanted & ~had).join(', '));
   tap.setOffload(had);
   return had;
+}
+
+const TUNNEL_TYPES = VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 | VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6;
+
+/**
+ * Throws `ERR_FEATURES_NOT_OFFERED` for a frame of a GSO type that not every kernel takes, where the port
+ * has it not: the kernel would drop it without a word. Checksums and TCP every kernel takes.
+ */
+export function checkGsoType(gsoType: number, offloads: readonly OffloadName[]): void {
+  if (gsoType <= VIRTIO_NET_HDR_GSO_TCPV6) return;
+  const inner = gsoType & ~(VIRTIO_NET_HDR_GSO_ECN | TUNNEL_TYPES);
+  if ((gsoType & TUNNEL_TYPES) !== 0) checkHas('tunnel', offloads);
+  if (inner === VIRTIO_NET_HDR_GSO_UDP_L4) checkHas('uso', offloads);
+}
+
+function checkHas(name: OffloadName, offloads: readonly OffloadName[]): void {
+  if (offloads.includes(name)) return;
+  throw new StateError(
+    'ERR_FEATURES_NOT_OFFERED',
+    `a frame that needs the offload ${name} cannot be sent: the port has it not`,
+    `open the port with it, or send what Segmenter makes of the frame`,
+  );
 }

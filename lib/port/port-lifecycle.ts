@@ -36,7 +36,7 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
   readonly features: bigint;
   /**
    * The offloads that the port has, of those that it was opened with: what {@link Frame.offload} may say,
-   * received or sent. The kernel may drop a frame that asks for another, without a word.
+   * received or sent. Checksums and super-frames of TCP every kernel takes of a port in any case.
    */
   readonly offloads: readonly OffloadName[];
   /** @internal */

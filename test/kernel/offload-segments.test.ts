@@ -166,6 +166,18 @@ describe('a port', () => {
     }
   });
 
+  test('refuses to send what the kernel might drop without a word', async () => {
+    const { port } = await openPort({ offload: ['tso4'] });
+    const frame = Frame.from(packet((UDP_CASES[0] as (typeof UDP_CASES)[0])[1]));
+    prepareOffload(frame.bytes, frame.offload, MSS);
+    const error = await expectCode(() => port.send(frame), 'ERR_FEATURES_NOT_OFFERED');
+    expect(error.message).toContain('the offload uso');
+    await expectCode(() => port.trySend([frame]), 'ERR_FEATURES_NOT_OFFERED');
+    Object.assign(frame.offload, { gsoType: 0x21 });
+    await expectCode(() => port.trySend(frame), 'ERR_FEATURES_NOT_OFFERED');
+    expect(port.counters.txFrames).toBe(0);
+  });
+
   test('keeps its offloads where it is stopped and goes on', async () => {
     const { port, name } = await openPort({ offload: ['tso4'] });
     const a = await openPort({ offload: true });
