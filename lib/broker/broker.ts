@@ -126,7 +126,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
   }
 
   #accept(): void {
-    for (let i = 0; i < ACCEPT_BATCH; i++) {
+    // Who hears of a refusal may close the broker.
+    for (let i = 0; i < ACCEPT_BATCH && !this.#closing; i++) {
       let socket: UnixSocket | undefined;
       try {
         socket = this.#listener.accept();

@@ -16,7 +16,7 @@ import { type BrokeredPair, closePairs } from './queue-pairs.js';
 
 const ETIMEDOUT = -110;
 /** How long a broker may take, in ms: 256 pairs took 9 s on an emulated machine. */
-const ANSWER_LIMIT = 30_000;
+const ANSWER_LIMIT = 60_000;
 /** Between two attempts to connect while too many others wait, in ms. */
 const RETRY_AFTER = 20;
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { requestQueues, Tap } from '../../lib/index.js';
+import { requestQueues, Tap, UnixSocket } from '../../lib/index.js';
 import { asNobody, exists, kept, NOBODY, ROOT, serve } from '../support/brokers.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode, expectSystemError } from '../support/errors.js';
@@ -199,4 +199,18 @@ test('a broker that is closed is gone: its socket, and its clients', async () =>
   await broker.close();
   const request = () => requestQueues(path, 'never');
   await expectSystemError(request, 'ENOENT', 'connect(AF_UNIX)', path);
+});
+
+test('a broker can be closed by who hears of a refusal', async () => {
+  const { broker, path, refused } = serve({ allow: [{ uid: NOBODY, taps: 'never' }] });
+  broker.on('refused', () => broker.close());
+  for (let i = 0; i < 3; i++) {
+    const socket = UnixSocket.connect(path, 'seqpacket');
+    cleanup(() => socket.close());
+  }
+  await until(() => refused.length > 0, 'the first is refused');
+  await broker.close();
+  // It would accept again after a pause, and an exception of its own would end the process.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(refused).toHaveLength(1);
 });
