@@ -46,7 +46,8 @@ export async function smallGuest(folder: string, script: string): Promise<string
   const kernel = join(folder, 'kernel');
   copyFileSync(await kernelImage(), kernel);
   return [
-    ...['-accel', 'kvm', '-cpu', 'host', '-m', '256', '-M', 'q35', '-nodefaults', '-no-reboot'],
+    // QEMU's own processor: what `-cpu host` shows of an emulated one's XSAVE crashes a guest of 7.3.
+    ...['-accel', 'kvm', '-m', '256', '-M', 'q35', '-nodefaults', '-no-reboot'],
     ...['-display', 'none', '-serial', 'stdio', '-kernel', kernel, '-initrd', initrd],
     ...['-append', 'console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off'],
   ];
