@@ -1,5 +1,5 @@
 /** The receiving half of a port against a device that fills its buffers with anything. */
-import { mutate } from './support/liar.js';
+import { mutateSparing } from './support/liar.js';
 import { Receiving, type ReceivingShape } from './support/receiving.js';
 import { fuzz, see, type Target } from './support/run.js';
 
@@ -25,7 +25,7 @@ function playing(mergeable: boolean): Target['play'] {
     for (let state = 0; state < STATES; state++) {
       const change = random.chance(300)
         ? receiving.writeHeader(random)
-        : mutate(random, receiving.observer, lies);
+        : mutateSparing(random, receiving.observer, lies);
       trace?.(`${state}: the device ${change}`);
       const did = receiving.turn(random, sights);
       trace?.(`  ${did}`);

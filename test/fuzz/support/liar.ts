@@ -125,7 +125,8 @@ const scribbleData: Mutation = (random) => {
   return `data at ${at}`;
 };
 
-const HARMLESS = [notify, scribbleDescriptors, scribbleAvail, scribbleTables, scribbleData];
+const SPARING = [notify, scribbleAvail, scribbleTables, scribbleData];
+const HARMLESS = [...SPARING, scribbleDescriptors];
 const HARMFUL = [
   ...[strangeHead, strangeLength, strangeIndex, again],
   ...[changeAnnounced, scribbleUsed],
@@ -133,6 +134,23 @@ const HARMFUL = [
 
 /** One change; `lies` of a thousand are such that the ring breaks, most times. */
 export function mutate(random: Random, observer: Observer, lies: number): string {
+  return change(random, observer, lies, HARMLESS);
+}
+
+/**
+ * As {@link mutate}, but for the descriptors: where a driver shows a chain once more, what the device
+ * wrote over its descriptors is still there, and hurts the device alone.
+ */
+export function mutateSparing(random: Random, observer: Observer, lies: number): string {
+  return change(random, observer, lies, SPARING);
+}
+
+function change(
+  random: Random,
+  observer: Observer,
+  lies: number,
+  harmless: readonly Mutation[],
+): string {
   if (random.chance(lies)) return random.pick(HARMFUL)(random, observer);
-  return (random.chance(600) ? giveBack : random.pick(HARMLESS))(random, observer);
+  return (random.chance(600) ? giveBack : random.pick(harmless))(random, observer);
 }
