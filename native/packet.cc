@@ -80,6 +80,9 @@ struct Batch {
   Batch(const Napi::CallbackInfo& info, size_t count, size_t slot_size) {
     Bytes buffer = BytesArg(info, 1);
     Bytes lengths = BytesArg(info, 3);
+    if (info[3].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
+      throw Napi::TypeError::New(info.Env(), "expected a Uint32Array");
+    }
     this->lengths = reinterpret_cast<uint32_t*>(lengths.data);
     if (slot_size == 0) throw Napi::TypeError::New(info.Env(), "expected a slot size");
     this->count =

@@ -47,6 +47,9 @@ static void Append(AddressRequest* request, uint16_t type, const void* data, siz
 // else is on a new TAP, so duplicate address detection would only delay the first packet.
 static Napi::Value AddressAdd(const Napi::CallbackInfo& info) {
   Bytes bytes = BytesArg(info, 1);
+  if (bytes.size != 4 && bytes.size != 16) {
+    throw Napi::TypeError::New(info.Env(), "expected 4 or 16 bytes");
+  }
   AddressRequest request = {};
   request.header.nlmsg_len = NLMSG_LENGTH(sizeof request.address);
   request.header.nlmsg_type = RTM_NEWADDR;

@@ -45,9 +45,13 @@ static Napi::Value SetFeatures(const Napi::CallbackInfo& info) {
   return Result(info.Env(), Ioctl(FdArg(info, 0), VHOST_SET_FEATURES, &features));
 }
 
+// Words of 64 feature bits in an array; kernels have two.
+constexpr uint32_t kMostWords = 64;
+
 // vhostGetFeaturesArray(fd, count): the first count 64-bit words.
 static Napi::Value GetFeaturesArray(const Napi::CallbackInfo& info) {
   uint32_t count = U32(info, 1);
+  if (count > kMostWords) return Result(info.Env(), -E2BIG);
   std::vector<uint64_t> words(1 + count);
   words[0] = count;
   int result = Ioctl(FdArg(info, 0), VHOST_GET_FEATURES_ARRAY, words.data());
@@ -64,7 +68,7 @@ static Napi::Value SetFeaturesArray(const Napi::CallbackInfo& info) {
   Bytes bytes = BytesArg(info, 1);
   std::vector<uint64_t> words(1 + bytes.size / sizeof(uint64_t));
   words[0] = words.size() - 1;
-  memcpy(words.data() + 1, bytes.data, (words.size() - 1) * sizeof(uint64_t));
+  if (words[0] > 0) memcpy(words.data() + 1, bytes.data, words[0] * sizeof(uint64_t));
   return Result(info.Env(), Ioctl(FdArg(info, 0), VHOST_SET_FEATURES_ARRAY, words.data()));
 }
 

@@ -4,6 +4,7 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { EventFd } from '../../lib/host/event-fd.js';
 import { native } from '../../lib/native.js';
+import { until } from '../support/host.js';
 import { closedAfterwards } from '../support/ring.js';
 
 const eventFd = () => closedAfterwards(EventFd.create());
@@ -17,9 +18,9 @@ describe('a listener', () => {
     const counts: number[] = [];
     event.signal(2);
     event.onSignal((count) => counts.push(count));
-    await aWhile();
+    await until(() => counts.length === 1, 'the first call');
     event.signal(3);
-    await aWhile();
+    await until(() => counts.length === 2, 'the second call');
     expect(counts).toEqual([2, 3]);
   });
 
