@@ -4,7 +4,7 @@
  * the native addon, the compiled TypeScript, and with a flag what the machine itself must have.
  * Says nothing when there is nothing to do. Needs only Node, for it runs before `npm ci`.
  *
- * `node tools/setup/main.mjs [--vm | --tests | --demo | --bench | --package]`
+ * `node tools/setup/main.mjs [--vm | --tests | --demo | --bench | --package | --valgrind]`
  */
 import { buildNative, buildTypeScript } from './build.mjs';
 import { installPackages } from './npm.mjs';
@@ -17,6 +17,7 @@ const NEEDS = {
   '--vm': () => ['vm'],
   '--tests': () => ['vm', 'net', 'tests', 'package'],
   '--package': () => ['package'],
+  '--valgrind': () => ['valgrind'],
   '--demo': () => (hasVhostNet() ? ['net'] : ['vm', 'net']),
   '--bench': () => (hasVhostNet() ? ['bench'] : ['vm', 'bench']),
 };

@@ -35,6 +35,7 @@ const PROGRAMS = {
     { program: 'aarch64-linux-gnu-g++', package: 'g++-aarch64-linux-gnu' },
     { program: 'qemu-aarch64', package: 'qemu-user' },
   ],
+  valgrind: [{ program: 'valgrind', package: 'valgrind' }],
   tests: [{ program: 'tcpdump', package: 'tcpdump' }],
 };
 
