@@ -123,7 +123,7 @@ describe('the cases', () => {
     expect((sum & 0xffff) + (sum >> 16)).toBe(0xffff);
     const batches = makeBatches(64, 32);
     expect(batches.map((batch) => batch.length)).toEqual(new Array(8).fill(32));
-    const ports = batches.flat().map((one) => Buffer.from(one).readUInt16BE(34));
+    const ports = batches.flat().map((one) => Buffer.from(one as Uint8Array).readUInt16BE(34));
     expect(new Set(ports).size).toBe(256);
   });
 });

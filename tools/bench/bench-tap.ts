@@ -1,6 +1,6 @@
 /** A TAP for one program: silent, with a long queue, there until it is removed. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { Tap, TUN_F_CSUM, TUN_F_TSO4 } from '../../lib/index.js';
+import { Tap } from '../../lib/index.js';
 
 /** Frames that may wait at a TAP to be received. */
 export const QUEUE_LENGTH = 50_000;
@@ -16,7 +16,6 @@ export class BenchTap {
     this.name = `bench${process.pid % 100_000}x${made++}`;
     this.#multiQueue = pairs > 1;
     const tap = Tap.open(this.name, { multiQueue: this.#multiQueue, exclusive: true });
-    tap.setOffload(TUN_F_CSUM | TUN_F_TSO4);
     tap.setPersist(true);
     tap.close();
     writeFileSync(`/sys/class/net/${this.name}/tx_queue_len`, String(QUEUE_LENGTH));

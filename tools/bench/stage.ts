@@ -8,6 +8,10 @@ export interface Lane {
   tap: BenchTap;
 }
 
+/** Bytes of a receive buffer, as a port has it by default; and of one that takes any frame. */
+export const BUFFER_SIZE = 1600;
+export const LARGEST_BUFFER_SIZE = 65_600;
+
 /** Who takes part; ours is always the first. */
 export type Role = 'ours' | 'c' | 'fs';
 
@@ -21,7 +25,7 @@ export class Stage {
   readonly effort: Effort;
   readonly #contestants = new Map<Role, Contestant>();
   readonly #lanes = new Map<Role, Lane>();
-  #pairs = 0;
+  #opened = '';
 
   constructor(effort: Effort) {
     this.effort = effort;
@@ -33,13 +37,14 @@ export class Stage {
     return running;
   }
 
-  /** Programs, each open on a TAP with this many queue pairs. */
-  async lanes(roles: readonly Role[], pairs: number): Promise<Lane[]> {
-    if (pairs !== this.#pairs) await this.clear();
-    this.#pairs = pairs;
+  /** Programs, each open on a TAP with this many queue pairs and receive buffers of so many bytes. */
+  async lanes(roles: readonly Role[], pairs: number, bufferSize = BUFFER_SIZE): Promise<Lane[]> {
+    const wanted = `${pairs} ${bufferSize}`;
+    if (wanted !== this.#opened) await this.clear();
+    this.#opened = wanted;
     const lanes: Lane[] = [];
     for (const role of roles) {
-      const lane = this.#lanes.get(role) ?? (await this.#open(role, pairs));
+      const lane = this.#lanes.get(role) ?? (await this.#open(role, pairs, bufferSize));
       this.#lanes.set(role, lane);
       lanes.push(lane);
     }
@@ -60,10 +65,10 @@ export class Stage {
     for (const contestant of this.#contestants.values()) contestant.end();
   }
 
-  async #open(role: Role, pairs: number): Promise<Lane> {
+  async #open(role: Role, pairs: number, bufferSize: number): Promise<Lane> {
     const contestant = this.contestant(role);
     const tap = new BenchTap(pairs);
-    await contestant.command('open', tap.name, pairs);
+    await contestant.command('open', tap.name, pairs, bufferSize);
     return { contestant, tap };
   }
 }

@@ -52,7 +52,7 @@ void interface_up(const char* name) {
 
 static void make_memory(struct pair* pair) {
   size_t ring = ring_bytes(QUEUE_SIZE);
-  pair->arena_size = (size_t)QUEUE_SIZE * BUFFER_SIZE;
+  pair->arena_size = (size_t)QUEUE_SIZE * pair->buffer_size;
   pair->memory_size = (2 * ring + 2 * pair->arena_size + 4095) & ~(size_t)4095;
   int fd = checked(memfd_create("pair", MFD_CLOEXEC), "memfd_create");
   checked(ftruncate(fd, pair->memory_size), "ftruncate");
@@ -84,8 +84,11 @@ static void set_ring(struct pair* pair, struct ring* ring, unsigned index) {
   checked(ioctl(pair->vhost, VHOST_SET_VRING_KICK, &file), "VHOST_SET_VRING_KICK");
 }
 
-void pair_open(struct pair* pair, const char* tap, bool multi_queue) {
+void pair_open(struct pair* pair, const char* tap, bool multi_queue, uint32_t buffer_size) {
   pair->tap = open_tap(tap, multi_queue);
+  pair->buffer_size = buffer_size;
+  unsigned long offload = buffer_size > 65535 ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0;
+  checked(ioctl(pair->tap, TUNSETOFFLOAD, offload), "TUNSETOFFLOAD");
   pair->vhost = checked(open("/dev/vhost-net", O_RDWR | O_CLOEXEC), "/dev/vhost-net");
   make_memory(pair);
   checked(ioctl(pair->vhost, VHOST_SET_OWNER), "VHOST_SET_OWNER");
@@ -155,7 +158,7 @@ void pair_wait(struct ring* ring) {
 }
 
 void pair_post(struct pair* pair, uint16_t buffer) {
-  uint64_t address = pair->buffers - pair->memory + (uint64_t)buffer * BUFFER_SIZE;
-  uint16_t head = ring_add(&pair->receive, address, BUFFER_SIZE, VRING_DESC_F_WRITE);
+  uint64_t address = pair->buffers - pair->memory + (uint64_t)buffer * pair->buffer_size;
+  uint16_t head = ring_add(&pair->receive, address, pair->buffer_size, VRING_DESC_F_WRITE);
   pair->buffer_of[head] = buffer;
 }

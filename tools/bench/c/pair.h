@@ -3,16 +3,17 @@
 
 #include "ring.h"
 
-enum { QUEUE_SIZE = 256, BUFFER_SIZE = 1600, HEADER = 12, LONGEST = 65600 };
+enum { QUEUE_SIZE = 256, HEADER = 12 };
 
 struct pair {
   int tap, vhost;
   struct ring receive, transmit;
   uint8_t* memory;
   size_t memory_size;
-  // QUEUE_SIZE receive buffers of BUFFER_SIZE bytes; and as much room to send from, as a ring of
+  // QUEUE_SIZE receive buffers of `buffer_size` bytes; and as much room to send from, as a ring of
   // bytes: taken up to `head`, given back up to `tail`, where `ends` is where each chain's room
   // ends.
+  uint32_t buffer_size;
   uint8_t *buffers, *arena;
   uint64_t arena_size, head, tail;
   uint64_t ends[QUEUE_SIZE];
@@ -22,8 +23,9 @@ struct pair {
 // Ends the program, with errno.
 _Noreturn void fail(const char* what);
 
-// Opens one queue of a TAP and starts vhost-net on it, receive buffers posted.
-void pair_open(struct pair* pair, const char* tap, bool multi_queue);
+// Opens one queue of a TAP and starts vhost-net on it, receive buffers posted. Buffers that hold
+// super-frames bring them.
+void pair_open(struct pair* pair, const char* tap, bool multi_queue, uint32_t buffer_size);
 void pair_close(struct pair* pair);
 // Brings the interface up.
 void interface_up(const char* name);

@@ -1,7 +1,8 @@
 // The C program beside which the library is measured: the same rings on the same vhost-net.
 //
 // It obeys lines on its standard input and answers each with a line of JSON:
-//   open TAP PAIRS            queue pairs on a TAP; several TAPs may be open
+//   open TAP PAIRS BUFFER     queue pairs on a TAP, receive buffers of so many bytes; several TAPs
+//                             may be open
 //   send LENGTH BATCH COUNT   from the first TAP
 //   receive BATCH COUNT       on the first TAP, what waits there
 //   respond COUNT             swaps the addresses of what comes and sends it back
@@ -43,10 +44,12 @@ static void report(uint64_t frames, struct clocks since) {
          now(CLOCK_THREAD_CPUTIME_ID) - since.cpu);
 }
 
-static void open_tap_pairs(const char* tap, unsigned count) {
+static void open_tap_pairs(const char* tap, unsigned count, unsigned buffer_size) {
   if (open_pairs + count > MAX_PAIRS) exit(2);
   if (open_pairs == 0) used_pairs = count;
-  for (unsigned i = 0; i < count; i++) pair_open(&pairs[open_pairs++], tap, count > 1);
+  for (unsigned i = 0; i < count; i++) {
+    pair_open(&pairs[open_pairs++], tap, count > 1, buffer_size);
+  }
   interface_up(tap);
 }
 
@@ -103,7 +106,7 @@ static uint8_t* take_frame(struct pair* pair, uint16_t* held, unsigned* held_cou
   int head = ring_pop(&pair->receive);
   if (head < 0) return NULL;
   uint16_t buffer = held[(*held_count)++] = pair->buffer_of[head];
-  uint8_t* bytes = pair->buffers + (size_t)buffer * BUFFER_SIZE;
+  uint8_t* bytes = pair->buffers + (size_t)buffer * pair->buffer_size;
   uint16_t count = ((struct virtio_net_hdr_mrg_rxbuf*)bytes)->num_buffers;
   *length = pair->receive.used_length - HEADER;
   if (count == 1) return bytes + HEADER;
@@ -113,7 +116,7 @@ static uint8_t* take_frame(struct pair* pair, uint16_t* held, unsigned* held_cou
     head = ring_pop(&pair->receive);
     buffer = held[(*held_count)++] = pair->buffer_of[head];
     uint32_t more = pair->receive.used_length;
-    memcpy(merged + *length, pair->buffers + (size_t)buffer * BUFFER_SIZE, more);
+    memcpy(merged + *length, pair->buffers + (size_t)buffer * pair->buffer_size, more);
     *length += more;
   }
   return merged;
@@ -169,7 +172,7 @@ static void receive_frames(unsigned batch, uint64_t count, bool answer) {
 
 static void first_frame(const char* tap) {
   struct clocks start = start_clocks();
-  open_tap_pairs(tap, 1);
+  open_tap_pairs(tap, 1, 1600);
   struct virtio_net_hdr_mrg_rxbuf header;
   uint8_t frame[64];
   make_frame(frame, sizeof frame, 0, &header);
@@ -186,9 +189,9 @@ int main(void) {
   unsigned long count;
   setvbuf(stdout, NULL, _IOLBF, 0);
   while (fgets(line, sizeof line, stdin)) {
-    if (sscanf(line, "open %31s %u", name, &a) == 2) {
+    if (sscanf(line, "open %31s %u %u", name, &a, &b) == 3) {
       struct clocks start = start_clocks();
-      open_tap_pairs(name, a);
+      open_tap_pairs(name, a, b);
       report(0, start);
     } else if (sscanf(line, "send %u %u %lu", &a, &b, &count) == 3) {
       send_frames(a, b, count);

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BenchTap } from '../bench-tap.js';
 import type { Contestant } from '../contestant.js';
 import { compare, type Measure, type Result } from '../report.js';
-import type { Stage } from '../stage.js';
+import { BUFFER_SIZE, type Stage } from '../stage.js';
 import type { Case } from './case.js';
 
 /** Ports that are open and idle, and how long they are watched, in ms. */
@@ -96,7 +96,7 @@ async function costOfPairs(count: number, stage: Stage): Promise<Result[]> {
 async function costOnce(contestant: Contestant, count: number): Promise<Usage & { time: number }> {
   const tap = new BenchTap(count);
   const before = usageOf(contestant.pid);
-  const { ns } = await contestant.command('open', tap.name, count);
+  const { ns } = await contestant.command('open', tap.name, count, BUFFER_SIZE);
   const after = usageOf(contestant.pid);
   await contestant.command('close');
   tap.remove();
@@ -116,7 +116,7 @@ async function idleTime(stage: Stage): Promise<Result[]> {
     for (let i = 0; i < IDLE_PORTS; i++) {
       const tap = new BenchTap(1);
       taps.push(tap);
-      await contestant.command('open', tap.name, 1);
+      await contestant.command('open', tap.name, 1, BUFFER_SIZE);
     }
   }
   await sleep(SETTLING);

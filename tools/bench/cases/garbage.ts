@@ -3,6 +3,7 @@ import { BenchTap } from '../bench-tap.js';
 import { Contestant } from '../contestant.js';
 import { runFile } from '../programs.js';
 import { compare, type Result } from '../report.js';
+import { BUFFER_SIZE } from '../stage.js';
 import type { Case } from './case.js';
 
 /** So large a young generation that nothing is collected: the heap grows by all that is allocated. */
@@ -20,7 +21,7 @@ async function allocation(): Promise<Result[]> {
   const ours = Contestant.ours(...NO_COLLECTIONS);
   const tap = new BenchTap(1);
   try {
-    await ours.command('open', tap.name, 1);
+    await ours.command('open', tap.name, 1, BUFFER_SIZE);
     const send: number[] = [];
     const receive: number[] = [];
     for (let round = 0; round < WARM_UP + ROUNDS; round++) {

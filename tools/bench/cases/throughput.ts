@@ -4,7 +4,14 @@ import type { Took } from '../contestants/commands.js';
 import type { Effort } from '../options.js';
 import { runFile } from '../programs.js';
 import { compare, type Measure, type Result, type Series } from '../report.js';
-import { interleave, type Lane, type Role, type Stage } from '../stage.js';
+import {
+  BUFFER_SIZE,
+  interleave,
+  LARGEST_BUFFER_SIZE,
+  type Lane,
+  type Role,
+  type Stage,
+} from '../stage.js';
 import type { Case } from './case.js';
 
 interface Load {
@@ -42,9 +49,13 @@ function rolesOf({ length, batch, pairs }: Load): Role[] {
   return simple ? ['ours', 'c', 'fs'] : ['ours', 'c'];
 }
 
+/** Super-frames come only where a buffer holds one. */
+const bufferSizeOf = ({ length }: Load) =>
+  length === SUPER_FRAME ? LARGEST_BUFFER_SIZE : BUFFER_SIZE;
+
 async function measure(load: Load, stage: Stage): Promise<Result[]> {
   const { effort } = stage;
-  const lanes = await stage.lanes(rolesOf(load), load.pairs);
+  const lanes = await stage.lanes(rolesOf(load), load.pairs, bufferSizeOf(load));
   const move = load.direction === 'send' ? sendOnce : receiveOnce;
   const counts: number[] = [];
   for (const lane of lanes) counts.push(await calibrate(load, lane, effort, move));

@@ -1,5 +1,13 @@
 /** The same frames as `c/frames.h`: each of a flow of its own, to a station that is not there. */
 
+import {
+  Frame,
+  plainOffload,
+  type Sendable,
+  VIRTIO_NET_HDR_F_NEEDS_CSUM,
+  VIRTIO_NET_HDR_GSO_TCPV4,
+} from '../../../lib/index.js';
+
 /** Flows of a case's frames. */
 export const FLOWS = 256;
 /** Bytes from which on a frame is a TCP super-frame, which the kernel segments. */
@@ -25,9 +33,24 @@ export function makeFrame(length: number, flow: number): Uint8Array {
   return frame;
 }
 
+/** The same with the header that belongs to it, where it needs one. */
+export function makeSendable(length: number, flow: number): Sendable {
+  const bytes = makeFrame(length, flow);
+  if (length < SUPER_FRAME) return bytes;
+  return Frame.from(bytes, {
+    ...plainOffload(),
+    flags: VIRTIO_NET_HDR_F_NEEDS_CSUM,
+    gsoType: VIRTIO_NET_HDR_GSO_TCPV4,
+    headerLength: 54,
+    gsoSize: 1460,
+    checksumStart: 34,
+    checksumOffset: 16,
+  });
+}
+
 /** Batches of `batch` frames that go through all flows in turn. */
-export function makeBatches(length: number, batch: number): Uint8Array[][] {
-  const frames = Array.from({ length: FLOWS }, (_, flow) => makeFrame(length, flow));
+export function makeBatches(length: number, batch: number): Sendable[][] {
+  const frames = Array.from({ length: FLOWS }, (_, flow) => makeSendable(length, flow));
   return Array.from({ length: Math.ceil(FLOWS / batch) }, (_, i) =>
     frames.slice(i * batch, (i + 1) * batch),
   );

@@ -1,7 +1,10 @@
 /** The library under measurement: a program of one thread that sends and receives through NetPort. */
-import { NetPort } from '../../../lib/index.js';
+import { NetPort, type Sendable } from '../../../lib/index.js';
 import { clocked, obey } from './commands.js';
 import { makeBatches, makeFrame } from './frames.js';
+
+/** What brings super-frames, each in one buffer. */
+const SUPER_FRAMES = ['csum', 'tso4', 'tso6'] as const;
 
 const ports: NetPort[] = [];
 
@@ -11,10 +14,10 @@ function firstPort(): NetPort {
   return port;
 }
 
-async function send(batches: Uint8Array[][], batch: number, count: number): Promise<void> {
+async function send(batches: Sendable[][], batch: number, count: number): Promise<void> {
   const port = firstPort();
   for (let sent = 0, next = 0; sent < count; sent += batch) {
-    const frames = batches[next] as Uint8Array[];
+    const frames = batches[next] as Sendable[];
     next = next + 1 === batches.length ? 0 : next + 1;
     const taken = port.trySend(frames);
     if (taken < frames.length) await port.send(taken === 0 ? frames : frames.slice(taken));
@@ -55,9 +58,10 @@ async function closeAll(): Promise<void> {
 }
 
 await obey({
-  open: ([tap = '', pairs]) =>
+  open: ([tap = '', pairs, bufferSize]) =>
     clocked(0, async () => {
-      ports.push(await NetPort.open({ tap, queuePairs: Number(pairs) }));
+      const offload = Number(bufferSize) > 65_535 ? SUPER_FRAMES : [];
+      ports.push(await NetPort.open({ tap, queuePairs: Number(pairs), offload }));
     }),
   send: ([length, batch, count]) => {
     const batches = makeBatches(Number(length), Number(batch));
