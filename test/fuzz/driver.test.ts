@@ -15,6 +15,8 @@ const REACHES = [
   'publish',
   'add # + #',
   'enableCalls #',
+  'repost',
+  'repost refused',
   'the indices went round',
   ...[
     'it gave back # chains, # are in flight',

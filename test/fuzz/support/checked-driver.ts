@@ -65,7 +65,7 @@ export class CheckedDriver {
 
   /** One call of the driver. Returns its name. */
   step(random: Random): string {
-    switch (random.below(8)) {
+    switch (random.below(9)) {
       case 0:
       case 1:
       case 2:
@@ -76,9 +76,34 @@ export class CheckedDriver {
       case 5:
       case 6:
         return this.#drain(random);
+      case 7:
+        return this.#repost(random);
       default:
         return this.#ask(random);
     }
+  }
+
+  /** Shows a chain that is held once more; one that is not held is refused. */
+  #repost(random: Random): string {
+    const { driver, observer } = this;
+    if (observer.broken) return this.#refuses('repost', () => driver.repost(0));
+    const [first] = observer.held.keys();
+    if (first === undefined || random.chance(100)) {
+      const head = random.edge(this.#shape.size);
+      if (observer.held.has(head)) return 'nothing';
+      try {
+        driver.repost(head);
+      } catch (error) {
+        same('the error', Reflect.get(error as Error, 'code'), 'ERR_OUT_OF_RANGE');
+        this.#agree();
+        return 'repost refused';
+      }
+      throw new Error(`chain ${head} is not held, and was shown`);
+    }
+    driver.repost(first);
+    observer.reposted(first);
+    this.#agree();
+    return 'repost';
   }
 
   #add(random: Random): string {
@@ -144,12 +169,14 @@ export class CheckedDriver {
   #drain(random: Random): string {
     const { driver, observer } = this;
     const most = random.chance(700) ? this.#shape.size + 1 : random.between(1, 3);
+    const keep = random.chance(300);
     for (let i = 0; i < most; i++) {
       let head = -2;
       const refused = this.#refusal(() => {
-        head = driver.pop();
+        head = keep ? driver.popHeld() : driver.pop();
       });
       const finding = observer.find(this.#seen());
+      if (keep && finding === 'chain') observer.hold();
       if (finding === 'lie') return this.#told('pop', refused);
       if (refused) throw refused;
       same('the head that came back', head, finding === 'nothing' ? -1 : observer.head);

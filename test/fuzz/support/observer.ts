@@ -40,6 +40,7 @@ export class Observer {
   /** The used index that the driver saw last. */
   usedSeen = 0;
   broken = false;
+  #last: Chain | undefined;
   /** What {@link Observer.find} found. */
   head = 0;
   length = 0;
@@ -74,6 +75,29 @@ export class Observer {
     this.inFlight++;
     this.availNext = (this.availNext + 1) & 0xffff;
     return chain;
+  }
+
+  /** Chains that came back and keep their descriptors, by their heads. */
+  readonly held = new Map<number, Chain>();
+
+  /** The chain that {@link Observer.find} found last keeps its descriptors. */
+  hold(): void {
+    const chain = this.#last as Chain;
+    this.held.set(chain.head, chain);
+    for (const index of chain.descriptors) this.#ownerOf[index] = chain;
+    this.free -= chain.descriptors.length;
+  }
+
+  /** A chain that was held is on the avail ring once more. Throws where it is not. */
+  reposted(head: number): void {
+    const chain = this.held.get(head) as Chain;
+    const shown = this.words.avail[2 + (this.availNext & (this.words.size - 1))];
+    if (shown !== head) throw new Error(`the avail ring holds head ${shown}, not ${head}`);
+    this.held.delete(head);
+    chain.shown = false;
+    this.chains[head] = chain;
+    this.inFlight++;
+    this.availNext = (this.availNext + 1) & 0xffff;
   }
 
   /** Everything that was added has been shown. Throws where the index, if it is known, says otherwise. */
@@ -112,6 +136,7 @@ export class Observer {
     if (!chain?.shown || length > chain.room) return this.#lie();
     this.head = head;
     this.length = length;
+    this.#last = chain;
     this.#remove(chain);
     this.usedNext = (this.usedNext + 1) & 0xffff;
     return 'chain';
