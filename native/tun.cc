@@ -76,7 +76,9 @@ static Napi::Value AttachFilter(const Napi::CallbackInfo& info) {
   Bytes bytes = BytesArg(info, 1);
   std::vector<struct sock_filter> code(bytes.size / sizeof(struct sock_filter));
   if (!code.empty()) memcpy(code.data(), bytes.data, code.size() * sizeof(struct sock_filter));
-  struct sock_fprog program = {static_cast<unsigned short>(code.size()), code.data()};
+  struct sock_fprog program = {};
+  program.len = static_cast<unsigned short>(code.size());
+  program.filter = code.data();
   return Result(info.Env(), Ioctl(FdArg(info, 0), TUNATTACHFILTER, &program));
 }
 
