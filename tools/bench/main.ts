@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** `npm run bench`: measures the library beside others on the same vhost-net. */
 import { writeFileSync } from 'node:fs';
+import type { Case } from './cases/case.js';
+import { allCases } from './cases/index.js';
 import { runCases } from './machine.js';
 import { FULL, type Options, parseOptions, QUICK } from './options.js';
 import { renderPlot } from './plot.js';
@@ -16,14 +18,19 @@ const progress = progressOn(process.stderr);
 compilePrograms();
 // Before the virtual machine: nothing else may run beside it.
 const ring = await runRing(options, progress);
-const report = options.ring ? reportOf(ring) : await runCases(options, progress);
-if (!options.ring) report.results.push(...ring);
+const needsVhost = !options.ring && casesOf(options).length > 0;
+const report = needsVhost ? await runCases(options, progress) : reportOf([]);
+report.results.push(...ring);
 const shares = options.ring ? await profileRing() : [];
 progress.end();
 process.stdout.write(renderTable(report));
 if (shares.length > 0) process.stdout.write(renderShares(shares));
 if (options.json) writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
 if (options.plot) writeFileSync(options.plot, renderPlot(report));
+
+function casesOf({ quick, cases }: Options): Case[] {
+  return allCases(quick).filter(({ name }) => cases?.test(name) ?? true);
+}
 
 async function runRing({ quick, cases }: Options, progress: Progress): Promise<Result[]> {
   const chosen = ringCases(quick).filter(({ name }) => cases?.test(name) ?? true);
