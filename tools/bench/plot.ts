@@ -3,9 +3,9 @@
 import type { Report, Result } from './report.js';
 import { quantity } from './table.js';
 
-const WIDTH = 1100;
-const LABELS = 470;
-const NUMBERS = 230;
+const WIDTH = 1150;
+const LABELS = 400;
+const NUMBERS = 330;
 const ROW = 18;
 const TOP = 64;
 /** Ratios beyond these end at the edge. */
@@ -49,7 +49,7 @@ export function renderPlot({ host, kernel, node, results }: Report): string {
 }
 
 function groupOf({ metric, better, baseline }: Result): string {
-  return `${metric} by ${baseline.name} (${better === 'more' ? 'longer' : 'shorter'} is better)`;
+  return `${metric} by ${baseline.name} (${better === 'more' ? 'right' : 'left'} is better)`;
 }
 
 function bar(result: Result, y: number): string {
