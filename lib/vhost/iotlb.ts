@@ -78,7 +78,7 @@ export class Iotlb {
   /**
    * Begins to serve a device whose features hold `VIRTIO_F_ACCESS_PLATFORM`, and tells it what is to
    * be prefetched. Setting its features again empties its IOTLB. Does not keep the process alive.
-   * Throws `ERR_BUSY` where it is served already, `EFAULT` where it has no IOTLB.
+   * Throws `ERR_BUSY` where it is served already.
    */
   async attach(device: VhostDevice): Promise<void> {
     if (this.#channels.has(device)) {

@@ -2,12 +2,14 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
   bit,
+  DirtyLog,
   type IotlbMapping,
   VHOST_ACCESS_RO,
   VHOST_ACCESS_WO,
   VIRTIO_RING_F_INDIRECT_DESC,
 } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
+import { expectCode } from '../support/errors.js';
 import { makeFrame } from '../support/frames.js';
 import { until } from '../support/host.js';
 import { Iommu } from '../support/iommu.js';
@@ -161,5 +163,27 @@ describe('an IOTLB', () => {
     await iotlb.batch([{ invalidate: { iova: BUFFERS_IOVA, size: BUFFERS_SIZE } }]);
     await exchange(rig, wire, 2);
     expect(iotlb.counters.misses).toBeGreaterThan(0);
+  });
+
+  test('leaves rings that lie too high to those who stop them, where the log is turned on', async () => {
+    const high = 1n << 50n;
+    const { rig, wire } = await start({
+      iommu: (memory) =>
+        new Iommu(memory).map(high, 0n, RINGS_SIZE).scatter(BUFFERS_IOVA, BUFFERS, BUFFERS_SIZE),
+    });
+    await exchange(rig, wire, 0);
+    const log = DirtyLog.create(rig.memory);
+    const error = await expectCode(() => rig.backend.setDirtyLog(log), 'ERR_BUSY');
+    expect(error.hint).toContain('stopped');
+    await exchange(rig, wire, 2);
+    const state = await rig.stop();
+    await rig.backend.setDirtyLog(log);
+    await rig.resume(state);
+    log.clear();
+    await exchange(rig, wire, 4);
+    expect([...log.harvest()].length).toBeGreaterThan(1);
+    await rig.stop();
+    await rig.backend.setDirtyLog(null);
+    log.close();
   });
 });
