@@ -1,6 +1,14 @@
 /** The package as npm packs it, installed where there is nothing but Node and npm. */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT } from './sources.js';
@@ -18,12 +26,17 @@ export interface Outcome {
 
 /** Packs the package, which builds its binaries where that is needed. Returns the tarball's path. */
 export async function packed(): Promise<string> {
-  rmSync(FOLDER, { recursive: true, force: true });
-  mkdirSync(FOLDER, { recursive: true });
-  const { code, stderr } = await execute('npm', ['pack', '--pack-destination', FOLDER], {
-    cwd: ROOT,
-  });
-  if (code !== 0) throw new Error(`npm pack: ${code}\n${stderr}`);
+  // Elsewhere at first: building the addon anew empties the folder of builds.
+  const scratch = mkdtempSync(join(tmpdir(), 'vhost-net-packed-'));
+  try {
+    const pack = ['pack', '--pack-destination', scratch];
+    const { code, stderr } = await execute('npm', pack, { cwd: ROOT });
+    if (code !== 0) throw new Error(`npm pack: ${code}\n${stderr}`);
+    rmSync(FOLDER, { recursive: true, force: true });
+    cpSync(scratch, FOLDER, { recursive: true });
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
   const [tarball, ...others] = readdirSync(FOLDER);
   if (tarball === undefined || others.length > 0) throw new Error('npm pack made no one tarball');
   return join(FOLDER, tarball);
