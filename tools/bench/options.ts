@@ -37,7 +37,7 @@ interface Given {
 /** Parses the arguments after `node main.js`; ends the process for bad ones and `--help`. */
 export function parseOptions(argv: readonly string[]): Options {
   const program = new Command('bench')
-    .description('Measures the library beside a C program, fs and DPDK on the same vhost-net.')
+    .description('Measures the library beside a C program and fs on the same vhost-net.')
     .option('-k, --kernel <name>', 'measure in the virtual machine, under this kernel')
     .option('-q, --quick', 'two minutes: fewer cases, fewer rounds')
     .option('-c, --case <pattern>', 'only cases that match this regular expression')
