@@ -9,19 +9,21 @@
 
 namespace vhostnet {
 
-FdState::FdState(int number) : fd(number) {
-  struct stat status;
-  if (fstat(number, &status) < 0) return;
-  device = status.st_dev;
-  inode = status.st_ino;
+// fstat would ask for glibc 2.33.
+static FileId FileOf(int number) {
+  struct statx status = {};
+  if (statx(number, "", AT_EMPTY_PATH, STATX_INO, &status) < 0) return {};
+  return {status.stx_dev_major, status.stx_dev_minor, status.stx_ino};
 }
+
+FdState::FdState(int number) : fd(number), file(FileOf(number)) {}
 
 int FdState::Close() {
   if (busy.load() > 0) return -EBUSY;
   int number = fd.exchange(-1);
   if (number < 0) return 0;
-  struct stat now;
-  bool ours = fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
+  FileId now = FileOf(number);
+  bool ours = now.inode != 0 && now == file;
   // On Linux the number is gone even when close() reports an error: never try again.
   int result = ours ? static_cast<int>(Checked(close(number))) : -EBADF;
   holds.clear();
@@ -49,8 +51,7 @@ Napi::Value Fd::CloseAsync(const Napi::CallbackInfo& info) {
   // The number leaves this object at once, so that nothing can use it while it is being closed.
   if (state_->busy.load() > 0) return ResolvedPromise(info.Env(), -EBUSY);
   auto closing = std::make_shared<FdState>(state_->fd.exchange(-1));
-  closing->device = state_->device;
-  closing->inode = state_->inode;
+  closing->file = state_->file;
   closing->holds.swap(state_->holds);
   closing->log_holds.swap(state_->log_holds);
   return RunOnPool(info.Env(), [closing] { return closing->Close(); });

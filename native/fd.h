@@ -12,6 +12,17 @@
 
 namespace vhostnet {
 
+// Which file it is, as far as statx tells: all eventfds are one. Inode 0 is none.
+struct FileId {
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  uint64_t inode = 0;
+
+  bool operator==(const FileId& other) const {
+    return major == other.major && minor == other.minor && inode == other.inode;
+  }
+};
+
 struct FdState {
   explicit FdState(int number);
   ~FdState() { Close(); }
@@ -23,9 +34,7 @@ struct FdState {
   int Close();
 
   std::atomic<int> fd;
-  // Which file it is, as far as fstat tells: all eventfds are one.
-  dev_t device = 0;
-  ino_t inode = 0;
+  FileId file;
   // Calls under way on the thread pool.
   std::atomic<int> busy{0};
   // The mappings that the kernel object behind this descriptor may write to (a vhost device's

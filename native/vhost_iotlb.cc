@@ -53,18 +53,19 @@ static Napi::Value WriteAll(const Napi::CallbackInfo& info) {
   auto use = std::make_shared<InUse>(StateArg(info, 0));
   uint32_t version = U32(info, 1);
   Bytes bytes = BytesArg(info, 2);
-  constexpr size_t kWords = 5;
-  std::vector<uint64_t> words(bytes.size / sizeof(uint64_t));
-  memcpy(words.data(), bytes.data, words.size() * sizeof(uint64_t));
-  return RunOnPool(info.Env(), [use, version, words] {
-    for (size_t at = 0; at + kWords <= words.size(); at += kWords) {
+  // Bytes, and not words: a vector of those asks for GCC 11's library.
+  std::vector<uint8_t> messages(bytes.data, bytes.data + bytes.size);
+  return RunOnPool(info.Env(), [use, version, messages] {
+    uint64_t words[5];
+    for (size_t at = 0; at + sizeof words <= messages.size(); at += sizeof words) {
+      memcpy(words, messages.data() + at, sizeof words);
       struct vhost_msg_v2 message = {};
       message.type = version;
-      message.iotlb.iova = words[at];
-      message.iotlb.size = words[at + 1];
-      message.iotlb.uaddr = words[at + 2];
-      message.iotlb.perm = static_cast<__u8>(words[at + 3]);
-      message.iotlb.type = static_cast<__u8>(words[at + 4]);
+      message.iotlb.iova = words[0];
+      message.iotlb.size = words[1];
+      message.iotlb.uaddr = words[2];
+      message.iotlb.perm = static_cast<__u8>(words[3]);
+      message.iotlb.type = static_cast<__u8>(words[4]);
       long result = Checked(write(use->fd(), &message, sizeof message));
       if (result < 0) return result;
     }
