@@ -12,6 +12,8 @@ export interface ChildOptions {
   wrapper?: string[];
   uid?: number;
   args?: string[];
+  /** Kills the child after this many ms. Default: 60 000. */
+  limit?: number;
 }
 
 export interface ChildResult {
@@ -32,7 +34,7 @@ export function runChild(body: string, options: ChildOptions = {}): Promise<Chil
       file,
       args,
       {
-        timeout: 60_000,
+        timeout: options.limit ?? 60_000,
         killSignal: 'SIGKILL',
         cwd: fileURLToPath(new URL('../..', import.meta.url)),
         ...(uid === undefined ? {} : { uid, gid: uid }),
