@@ -104,12 +104,6 @@ describe('a TAP that cannot be used', () => {
   const cases: { name: string; tap: TapOptions; code: string; hint: RegExp }[] = [
     { name: 'is open elsewhere', tap: {}, code: 'EBUSY', hint: /has the interface open/ },
     { name: 'is a TUN', tap: { mode: 'tun' }, code: 'EINVAL', hint: /TAP or TUN/ },
-    {
-      name: 'was made for several queues',
-      tap: { multiQueue: true },
-      code: 'EINVAL',
-      hint: /several queues/,
-    },
   ];
   test.each(cases)('because it $name', async ({ tap: options, code, hint }) => {
     const tap = Tap.open(tapName(), options);
