@@ -32,7 +32,18 @@ test('--version prints the version of package.json', async () => {
 test('attach --help shows every option and examples', async () => {
   const run = cli(['attach', '--help']);
   expect(await run.exitCode()).toBe(0);
-  const options = ['queue-size', 'address', 'forward-mode', 'respond', 'pcap', 'duration', 'count'];
+  const options = [
+    'queues',
+    'bridge',
+    'stats',
+    'queue-size',
+    'address',
+    'forward-mode',
+    'respond',
+    'pcap',
+    'duration',
+    'count',
+  ];
   for (const option of [...options, 'persist', 'mtu', 'mac', 'json', 'txpkts', 'burst']) {
     expect(run.stdout).toContain(`--${option}`);
   }
@@ -50,13 +61,32 @@ describe('wrong usage is one line that says what is wrong, and exit code 2', () 
     ['no TAP', ['attach'], /missing required argument 'tap'/],
     ['a name that is too long', ['attach', 'a-name-of-17-byte'], /17 bytes; the kernel allows 15/],
     ['a name with a slash', ['attach', 'a/b'], /'a\/b' cannot be the name/],
-    ['a mode that does not exist', ['attach', 't0', '--forward-mode', 'io'], /icmpecho, macswap/],
+    [
+      'a mode that does not exist',
+      ['attach', 't0', '--forward-mode', 'nat'],
+      /icmpecho, io, macswap/,
+    ],
     ['icmpecho without an address', ['attach', 't0', '--forward-mode', 'icmpecho'], /--respond IP/],
     [
       'addresses for another mode',
       ['attach', 't0', '--forward-mode', 'rxonly', '--respond', '10.0.0.1'],
       /--respond goes with --forward-mode icmpecho/,
     ],
+    ['io without a second TAP', ['attach', 't0', '--forward-mode', 'io'], /--bridge TAP2/],
+    [
+      'a second TAP for another mode',
+      ['attach', 't0', '--forward-mode', 'macswap', '--bridge', 't1'],
+      /--bridge goes with --forward-mode io, not macswap/,
+    ],
+    [
+      'a bridge that answers',
+      ['attach', 't0', '--bridge', 't1', '--respond', '10.0.0.1'],
+      /--respond goes with --forward-mode icmpecho, not io/,
+    ],
+    ['a bridge to itself', ['attach', 't0', '--bridge', 't0'], /a second TAP, not the same/],
+    ['a bridge to what is no name', ['attach', 't0', '--bridge', 'a/b'], /'a\/b' cannot be/],
+    ['no queue pair', ['attach', 't0', '--queues', '0'], /from 1 to 256/],
+    ['an offload that is none', ['attach', 't0', '--offload', 'csum,tso'], /csum,tso4,tso6/],
     ['an address that is none', ['attach', 't0', '--respond', '10.0.0.256'], /IPv4 or IPv6/],
     ['a prefix that is too long', ['attach', 't0', '--address', '10.0.0.1/33'], /10\.0\.0\.1\/24/],
     ['a ring size of 3', ['attach', 't0', '--queue-size', '3'], /power of two/],

@@ -53,15 +53,23 @@ export function describeError(error: unknown, doing: string): string {
   return hint === undefined ? line : `${line}hint: ${hint}\n`;
 }
 
-/** Rows of cells as aligned columns; the last column is not padded. */
-export function columns(rows: readonly (readonly string[])[]): string[] {
+/**
+ * Rows of cells as aligned columns: texts, the last column not padded; or numbers, aligned at their right
+ * but for the first column, their name.
+ */
+export function columns(
+  rows: readonly (readonly string[])[],
+  align: 'left' | 'right' = 'left',
+): string[] {
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, i) => {
       widths[i] = Math.max(widths[i] ?? 0, cell.length);
     });
   }
-  return rows.map((row) =>
-    row.map((cell, i) => (i < row.length - 1 ? cell.padEnd(widths[i] as number) : cell)).join('  '),
-  );
+  const pad = (cell: string, i: number, last: boolean) => {
+    if (align === 'right' && i > 0) return cell.padStart(widths[i] as number);
+    return last ? cell : cell.padEnd(widths[i] as number);
+  };
+  return rows.map((row) => row.map((cell, i) => pad(cell, i, i === row.length - 1)).join('  '));
 }

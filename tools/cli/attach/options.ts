@@ -1,14 +1,20 @@
 /** The options of `vhost-net attach`, and what of them cannot be meant. */
 import { isIP } from 'node:net';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { checkInterfaceName, parseMac } from '../../../lib/index.js';
+import { checkInterfaceName, OFFLOADS, type OffloadName, parseMac } from '../../../lib/index.js';
 import { FORWARD_MODES, type ForwardMode } from '../forward/forwarder.js';
 import { LEAST_TX_FRAME } from '../forward/tx-frame.js';
 import { integer } from '../integer.js';
 import { UsageError } from '../output.js';
 
 export interface AttachOptions {
+  /** Queue pairs. */
+  queues: number;
   queueSize: number;
+  /** True: all that there is but tunnels. */
+  offload?: true | OffloadName[];
+  /** The other TAP, for mode `io`. */
+  bridge?: string;
   address: string[];
   forwardMode: ForwardMode;
   respond: string[];
@@ -22,19 +28,30 @@ export interface AttachOptions {
   persist: boolean;
   mtu?: number;
   mac?: Uint8Array;
+  /** Tell of each queue pair. */
+  stats: boolean;
   json: boolean;
 }
 
+const OFFLOAD_NAMES = Object.keys(OFFLOADS) as OffloadName[];
+
 export function addAttachOptions(command: Command): Command {
   return command
+    .option('--queues <N>', 'queue pairs, each with a worker of its own', integer(1, 256), 1)
     .option('--queue-size <N>', 'descriptors of each ring, a power of two', integer(2, 32768), 256)
+    .option(
+      '--offload <NAMES>',
+      `all, or of ${OFFLOAD_NAMES.join(', ')}, with commas: frames come and go with this left undone`,
+      offload,
+    )
     .option('--address <CIDR>', "an address for the host's side (repeatable)", cidr, [])
     .addOption(
       new Option(
         '--forward-mode <MODE>',
-        'what to do with frames (default: icmpecho with --respond, else rxonly)',
+        'what to do with frames (default: icmpecho with --respond, io with --bridge, else rxonly)',
       ).choices(FORWARD_MODES),
     )
+    .option('--bridge <TAP2>', 'with io: forward everything to this TAP, and back')
     .option(
       '--respond <IP...>',
       'with icmpecho: answer ARP, ping and neighbour discovery for these',
@@ -63,6 +80,7 @@ export function addAttachOptions(command: Command): Command {
     .option('--persist', 'leave the TAP behind', false)
     .option('--mtu <BYTES>', 'MTU of the TAP', integer(68, 65_521))
     .option('--mac <MAC>', "hardware address of the TAP, the host's side", mac)
+    .option('--stats', 'tell of each queue pair', false)
     .option('--json', 'print JSON lines also on a terminal', false);
 }
 
@@ -71,19 +89,33 @@ export function completeOptions(
   tap: string,
   options: Omit<AttachOptions, 'forwardMode'> & { forwardMode?: ForwardMode },
 ): AttachOptions {
-  try {
-    checkInterfaceName(tap);
-  } catch (error) {
-    throw new UsageError((error as Error).message);
+  for (const name of [tap, options.bridge]) {
+    try {
+      if (name !== undefined) checkInterfaceName(name);
+    } catch (error) {
+      throw new UsageError((error as Error).message);
+    }
   }
-  const forwardMode = options.forwardMode ?? (options.respond.length > 0 ? 'icmpecho' : 'rxonly');
+  if (options.bridge === tap) throw new UsageError('--bridge needs a second TAP, not the same one');
+  const forwardMode = options.forwardMode ?? defaultMode(options);
   if (forwardMode === 'icmpecho' && options.respond.length === 0) {
     throw new UsageError('--forward-mode icmpecho needs an address to answer for: --respond IP');
   }
   if (forwardMode !== 'icmpecho' && options.respond.length > 0) {
     throw new UsageError(`--respond goes with --forward-mode icmpecho, not ${forwardMode}`);
   }
+  if (forwardMode === 'io' && options.bridge === undefined) {
+    throw new UsageError('--forward-mode io needs the TAP to forward to: --bridge TAP2');
+  }
+  if (forwardMode !== 'io' && options.bridge !== undefined) {
+    throw new UsageError(`--bridge goes with --forward-mode io, not ${forwardMode}`);
+  }
   return { ...options, forwardMode };
+}
+
+function defaultMode({ bridge, respond }: Pick<AttachOptions, 'bridge' | 'respond'>): ForwardMode {
+  if (bridge !== undefined) return 'io';
+  return respond.length > 0 ? 'icmpecho' : 'rxonly';
 }
 
 function seconds(text: string): number {
@@ -107,6 +139,14 @@ function cidr(text: string, before: string[]): string[] {
     throw new InvalidArgumentError('It must be of the form 10.0.0.1/24 or fd00::1/64.');
   }
   return [...before, text];
+}
+
+function offload(text: string): true | OffloadName[] {
+  const names = text.split(',');
+  const known = names.filter((name): name is OffloadName => OFFLOAD_NAMES.some((n) => n === name));
+  if (text === 'all') return true;
+  if (known.length === names.length) return known;
+  throw new InvalidArgumentError(`It must be all, or of ${OFFLOAD_NAMES.join(',')} with commas.`);
 }
 
 function mac(text: string): Uint8Array {

@@ -1,7 +1,7 @@
 /** What `attach` does with frames, one for each of testpmd's forward modes. */
 import type { Frame, Sendable } from '../../../lib/index.js';
 
-export const FORWARD_MODES = ['icmpecho', 'macswap', 'rxonly', 'txonly'] as const;
+export const FORWARD_MODES = ['icmpecho', 'io', 'macswap', 'rxonly', 'txonly'] as const;
 export type ForwardMode = (typeof FORWARD_MODES)[number];
 
 export interface Forwarder {

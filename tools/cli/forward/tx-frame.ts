@@ -11,8 +11,17 @@ const PORT = 9;
 /** Shortest frame that holds the headers, in bytes. */
 export const LEAST_TX_FRAME = DATA;
 
-/** A frame of `length` bytes from `source` to `destination` (6 bytes each), with its checksums. */
-export function txFrame(length: number, destination: Uint8Array, source: Uint8Array): Uint8Array {
+/** Who a frame is of and for. */
+export interface TxAddresses {
+  /** Hardware addresses of 6 bytes. */
+  destination: Uint8Array;
+  source: Uint8Array;
+  /** Which of several flows, from 0: its source port is the number so much higher. */
+  flow: number;
+}
+
+/** A frame of `length` bytes, with its checksums. */
+export function txFrame(length: number, { destination, source, flow }: TxAddresses): Uint8Array {
   const frame = new Uint8Array(length);
   frame.set(destination, 0);
   frame.set(source, 6);
@@ -23,7 +32,7 @@ export function txFrame(length: number, destination: Uint8Array, source: Uint8Ar
   frame.set(parseAddress('198.18.0.1'), IP + 12);
   frame.set(parseAddress('198.18.0.2'), IP + 16);
   setU16(frame, IP + 10, fold(sum16(frame, IP, UDP)));
-  setU16(frame, UDP, PORT);
+  setU16(frame, UDP, PORT + flow);
   setU16(frame, UDP + 2, PORT);
   setU16(frame, UDP + 4, length - UDP);
   for (let i = DATA; i < length; i++) frame[i] = i - DATA;

@@ -1,0 +1,84 @@
+import { expect, test } from 'vitest';
+import { NetInterface } from '../../lib/index.js';
+import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
+import { cli, type Run } from '../support/cli.js';
+import { FlowCheck, FlowSocket, flowFrame } from '../support/flows.js';
+import { tapName, until } from '../support/host.js';
+import { hush } from '../support/ports.js';
+
+holdNothingLeaks();
+
+/** A bridge between two TAPs, and the host's end of each. */
+async function open(
+  options: string[] = [],
+): Promise<{ run: Run; taps: string[]; ends: FlowSocket[] }> {
+  const taps = [tapName(), tapName()] as [string, string];
+  const run = cli(['attach', taps[0], '--bridge', taps[1], ...options]);
+  await until(() => run.lines.filter(({ event }) => event === 'attached').length === 2, 'two TAPs');
+  const ends = taps.map((tap) => {
+    hush(tap);
+    const end = new FlowSocket(tap);
+    cleanup(() => end.close());
+    return end;
+  });
+  return { run, taps, ends };
+}
+
+/** Sends `count` frames of 8 flows to one end, and reads what comes out at the other. */
+async function through(from: FlowSocket, to: FlowSocket, count: number): Promise<FlowCheck> {
+  const check = new FlowCheck();
+  for (let sent = 0; sent < count; ) {
+    const batch = Array.from({ length: Math.min(32, count - sent) }, (_, i) =>
+      flowFrame((sent + i) % 8, Math.floor((sent + i) / 8)),
+    );
+    sent += from.send(batch);
+    await until(() => {
+      for (const frame of to.read()) check.see(frame);
+      return sent - check.count < 200;
+    }, 'the frames come out at the other end');
+  }
+  await until(() => {
+    for (const frame of to.read()) check.see(frame);
+    return check.count >= count;
+  }, 'the last frames come out');
+  return check;
+}
+
+test.each([1, 2])(
+  '--bridge forwards every frame both ways, each flow in order, by %d pairs',
+  async (queues) => {
+    const { run, taps, ends } = await open(['--queues', String(queues)]);
+    const [one, other] = ends as [FlowSocket, FlowSocket];
+    const both = await Promise.all([through(one, other, 2000), through(other, one, 2000)]);
+    expect(both.map(({ count }) => count)).toEqual([2000, 2000]);
+    run.child.kill('SIGINT');
+    expect(await run.exitCode()).toBe(0);
+    expect(run.stderr).toBe('');
+    const detached = run.lines.filter(({ event }) => event === 'detached');
+    expect(detached.map(({ tap }) => tap)).toEqual(taps);
+    for (const line of detached) {
+      expect(line).toMatchObject({ dropped: 0, counters: { rxFrames: 2000, txFrames: 2000 } });
+    }
+    for (const tap of taps) expect(new NetInterface(tap).exists).toBe(false);
+  },
+);
+
+test('frames for a TAP whose link is down are dropped and counted, and others go on', async () => {
+  const { run, taps, ends } = await open();
+  const [one, other] = ends as [FlowSocket, FlowSocket];
+  new NetInterface(taps[1] as string).setDown();
+  await until(() => run.lines.some(({ event, up }) => event === 'link' && up === false), 'down');
+  one.send([flowFrame(0, 0), flowFrame(0, 1), flowFrame(0, 2)]);
+  const received = () =>
+    run.lines.some(
+      ({ event, tap, counters }) =>
+        event === 'stats' && tap === taps[0] && (counters as { rxFrames: number }).rxFrames === 3,
+    );
+  await until(received, 'the frames are counted');
+  new NetInterface(taps[1] as string).setUp();
+  await until(() => run.lines.some(({ event, up }) => event === 'link' && up === true), 'up');
+  expect((await through(one, other, 100)).count).toBe(100);
+  run.child.kill('SIGINT');
+  expect(await run.exitCode()).toBe(0);
+  expect(await run.line('detached')).toMatchObject({ dropped: 3 });
+});
