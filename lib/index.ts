@@ -66,7 +66,7 @@ export { OFFLOAD_FEATURES, offloadFeatures, tunOffloads } from './net/offload-fe
 export { OFFLOADS, type OffloadName } from './net/offload-names.js';
 export { prepareOffload } from './net/prepare-offload.js';
 export { Segmenter } from './net/segmenter.js';
-export type { PortCounters } from './port/counters.js';
+export type { PairBacklog, PortCounters } from './port/counters.js';
 export { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from './port/frame.js';
 export { NetPort } from './port/net-port.js';
 export { type NetPortEvents, PortLifecycle } from './port/port-lifecycle.js';

@@ -18,6 +18,14 @@ export interface PortCounters {
   txCalls: number;
 }
 
+/** What waits in the rings of a queue pair now. */
+export interface PairBacklog {
+  /** Receive buffers that the device filled and the consumer was not given. */
+  rxWaiting: number;
+  /** Frames that the device was given and has not sent. */
+  txWaiting: number;
+}
+
 /** All counters at 0. */
 export function noCounters(): PortCounters {
   return {

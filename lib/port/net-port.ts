@@ -3,7 +3,7 @@ import { typeError, valueError } from '../errors.js';
 import { logPort } from '../log.js';
 import { systemError } from '../syscall.js';
 import { type Stopped, withParts } from './bring-up.js';
-import { type PortCounters, sumCounters } from './counters.js';
+import { type PairBacklog, type PortCounters, sumCounters } from './counters.js';
 import { Frame, type Sendable } from './frame.js';
 import { checkGsoType } from './offload.js';
 import { PortLifecycle } from './port-lifecycle.js';
@@ -70,6 +70,12 @@ export class NetPort extends PortLifecycle {
   /** What each queue pair counted so far; copies. */
   get pairCounters(): PortCounters[] {
     return this.traffic.counters;
+  }
+
+  /** What waits in each queue pair's rings now. Throws `ERR_CLOSED`, or the port's failure. */
+  get pairBacklogs(): PairBacklog[] {
+    this.checkUsable();
+    return this.traffic.backlogs;
   }
 
   /** Frames given to the device and not yet sent. */

@@ -96,6 +96,11 @@ export class Receiver {
     return this.#ring.state;
   }
 
+  /** Buffers that the device filled and nobody looked at. */
+  get waiting(): number {
+    return this.#ring.returned;
+  }
+
   /** Posts every buffer that the consumer is done with. Frames of the last batch are invalid now. */
   recycle(): void {
     this.#keepPartial();

@@ -1,6 +1,6 @@
 /** Traffic: the frames in and out of all queue pairs of a port. */
 import { StateError } from '../errors.js';
-import type { PortCounters } from './counters.js';
+import type { PairBacklog, PortCounters } from './counters.js';
 import { within } from './give-back.js';
 import type { QueuePair } from './queue-pair.js';
 import { ReceiveLoop } from './receive-loop.js';
@@ -38,6 +38,14 @@ export class Traffic {
   /** What each pair counted so far; copies. */
   get counters(): PortCounters[] {
     return this.#pairs.map(({ counters }) => ({ ...counters }));
+  }
+
+  /** What waits in each pair's rings. */
+  get backlogs(): PairBacklog[] {
+    return this.#pairs.map(({ receiver, transmitter }) => ({
+      rxWaiting: receiver.waiting,
+      txWaiting: transmitter.waiting,
+    }));
   }
 
   /** Frames given to the devices and not yet sent. */

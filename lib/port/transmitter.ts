@@ -101,6 +101,11 @@ export class Transmitter {
     return this.#ring.inFlight;
   }
 
+  /** Those of them that it has not sent: the room of the others was not taken back yet. */
+  get waiting(): number {
+    return this.#ring.inFlight - this.#ring.returned;
+  }
+
   /**
    * Gives the device as many of the frames from `from` on as there is room for. Returns how many.
    * Every frame must have passed {@link checkFrame}. Throws `ERR_RING_BROKEN`.

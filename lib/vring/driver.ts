@@ -116,6 +116,12 @@ export class VringDriver {
     return (this.#availNext - this.#usedNext) & MASK;
   }
 
+  /** Chains of these that it gave back, as it says, and that {@link VringDriver.pop} has yet to take. */
+  get returned(): number {
+    const count = (Atomics.load(this.#used16, 1) - this.#usedNext) & MASK;
+    return Math.min(count, this.inFlight);
+  }
+
   /** Whether the device broke the ring; adding, publishing and taking back throw then. */
   get broken(): boolean {
     return this.#broken !== undefined;

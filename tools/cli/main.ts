@@ -2,7 +2,7 @@
 /** The vhost-net command. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { integer } from './integer.js';
+import { integer } from './number-options.js';
 import { describeError, EXIT_DONE, EXIT_USAGE, exitCodeOf, UsageError } from './output.js';
 
 /** As a shell reports a process that SIGINT ended. */
@@ -17,6 +17,8 @@ async function main(args: readonly string[]): Promise<number> {
     { addBrokerOptions },
     { doctor },
     { exec },
+    { top },
+    { addTopOptions },
   ] = await Promise.all([
     import('./attach/attach.js'),
     import('./attach/options.js'),
@@ -24,6 +26,8 @@ async function main(args: readonly string[]): Promise<number> {
     import('./broker/options.js'),
     import('./doctor/doctor.js'),
     import('./exec/exec.js'),
+    import('./top/top.js'),
+    import('./top/options.js'),
   ]);
   let exitCode = EXIT_DONE;
   const program = new Command('vhost-net')
@@ -85,6 +89,24 @@ Example:
     )
     .action(async (tap: string, command: string[], options) => {
       exitCode = await exec(tap, command, options);
+    });
+  addTopOptions(program.command('top'))
+    .description('watch what vhost-net does on this host, by port and queue pair')
+    .addHelpText(
+      'after',
+      `
+Each row is a TAP and a process that serves it with vhost-net; RX is what the host sends to the interface. Of any
+program the kernel shows frames, bits and drops of the interface, and the CPU of all its vhost workers (VHOST%).
+A row for each queue pair, with kicks and calls per frame and how full its rings are, has only vhost-net attach,
+which publishes them in /run/vhost-net-stats (without root: $XDG_RUNTIME_DIR/vhost-net-stats). What is not known
+is -. Other users' processes only root sees.
+
+Examples:
+  vhost-net top
+  vhost-net top vnet0 --json --count 10`,
+    )
+    .action(async (taps: string[], options) => {
+      exitCode = await top(taps, options, interruptible());
     });
   await program.parseAsync(args, { from: 'user' });
   return exitCode;

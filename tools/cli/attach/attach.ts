@@ -5,6 +5,7 @@ import { icmpEcho } from '../forward/icmp-echo.js';
 import { stdoutTerminal } from '../live-block.js';
 import { EXIT_DONE } from '../output.js';
 import { PcapWriter } from '../pcap.js';
+import { Publisher } from '../published/publisher.js';
 import { answer } from './answer.js';
 import { bridge } from './bridge.js';
 import { ownMac, setUpHostSide } from './host-side.js';
@@ -81,7 +82,9 @@ class Session implements Job {
     await this.#setUp();
     const started = performance.now();
     let last = started;
+    const publisher = new Publisher();
     const report = () => {
+      publisher.write(this.ports, this.options.queueSize);
       const now = performance.now();
       this.#reporter.progress(this.#samples, (now - last) / 1000);
       last = now;
@@ -98,6 +101,7 @@ class Session implements Job {
     } finally {
       clearInterval(reports);
       clearTimeout(limit);
+      publisher.close();
     }
     await Promise.all(this.ports.map((port) => port.close()));
     const seconds = (performance.now() - started) / 1000;

@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { checkInterfaceName, OFFLOADS, type OffloadName, parseMac } from '../../../lib/index.js';
 import { FORWARD_MODES, type ForwardMode } from '../forward/forwarder.js';
 import { LEAST_TX_FRAME } from '../forward/tx-frame.js';
-import { integer } from '../integer.js';
+import { integer, seconds } from '../number-options.js';
 import { UsageError } from '../output.js';
 
 export interface AttachOptions {
@@ -116,14 +116,6 @@ export function completeOptions(
 function defaultMode({ bridge, respond }: Pick<AttachOptions, 'bridge' | 'respond'>): ForwardMode {
   if (bridge !== undefined) return 'io';
   return respond.length > 0 ? 'icmpecho' : 'rxonly';
-}
-
-function seconds(text: string): number {
-  const value = Number(text);
-  if (!/^\d+(\.\d+)?$/.test(text) || value <= 0 || value > 2_000_000) {
-    throw new InvalidArgumentError('It must be a number of seconds above 0.');
-  }
-  return value;
 }
 
 function address(text: string, before: string[]): string[] {

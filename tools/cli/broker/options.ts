@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { AllowEntry } from '../../../lib/index.js';
-import { integer } from '../integer.js';
+import { integer } from '../number-options.js';
 
 export interface BrokerCommandOptions {
   socket: string;

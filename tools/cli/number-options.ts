@@ -1,4 +1,4 @@
-/** Reads numbers of the command line. */
+/** Readers of numbers on the command line. */
 import { InvalidArgumentError } from 'commander';
 
 /** A reader of decimal integers from `least` to `most`. */
@@ -10,4 +10,13 @@ export function integer(least: number, most: number): (text: string) => number {
     }
     return value;
   };
+}
+
+/** Reads seconds, whole or not, above 0. */
+export function seconds(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || value <= 0 || value > 2_000_000) {
+    throw new InvalidArgumentError('It must be a number of seconds above 0.');
+  }
+  return value;
 }
