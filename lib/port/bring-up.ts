@@ -48,7 +48,7 @@ export async function withParts<T>(
   stopped: Stopped | undefined,
   make: (parts: PortParts) => T,
 ): Promise<T> {
-  const { queueSize, bufferSize, queuePairs, source } = options;
+  const { queueSize, bufferSize, queuePairs, source, busyPoll } = options;
   const supplied = hasBit(options.features, VHOST_NET_F_VIRTIO_NET_HDR);
   const undo: (() => unknown)[] = [];
   try {
@@ -58,7 +58,7 @@ export async function withParts<T>(
     const fd = stopped?.memory;
     const { memory, pairs: layouts } = createPortMemory({ queueSize, bufferSize, queuePairs, fd });
     undo.unshift(() => memory.close());
-    const backend = KernelBackend.open(taps, { devices: openDevices(source) });
+    const backend = KernelBackend.open(taps, { devices: openDevices(source), busyPoll });
     undo.unshift(() => backend.close());
     // A port that goes on has its features already: all of them must be had here too.
     const asked = stopped ? options.features : requiredFeatures(options.features);

@@ -51,6 +51,11 @@ export interface NetPortOptions {
    * list for just these; see `OFFLOADS`, {@link NetPort.offloads}. Default: none.
    */
   offload?: boolean | readonly OffloadName[];
+  /**
+   * µs for which a worker looks for more work before it sleeps, 0 to 2^32 - 1: less delay, for a busy
+   * processor. A port that goes on elsewhere has the default there. Default: 0.
+   */
+  busyPoll?: number;
   /** Bring the interface up. Default: true with `tap`, false with `queues`. */
   up?: boolean;
   /** Fail with `EBUSY` rather than join an interface that exists. Default: false. */
@@ -69,6 +74,7 @@ export interface CheckedPortOptions {
   bufferSize: number;
   features: bigint;
   offload: OffloadWish;
+  busyPoll: number;
   up: boolean;
 }
 
@@ -115,6 +121,7 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
     bufferSize,
     features,
     offload,
+    busyPoll: checkInteger('busyPoll', options.busyPoll ?? 0, 0, 0xffff_ffff),
     up: options.up ?? 'tap' in source,
   };
 }

@@ -79,6 +79,15 @@ test('txonly with several queues sends of many flows, and so by every pair', asy
   for (const pair of pairs) expect(pair.counters.txFrames).toBeGreaterThan(100);
 });
 
+test('--busy-poll tells every ring how long to look for more', async () => {
+  const args = ['attach', tapName(), '--queues', '2', '--busy-poll', '70', '--duration', '0.1'];
+  const run = cli(args, { env: { DEBUG: 'vhost-net:ioctl' } });
+  expect(await run.exitCode()).toBe(0);
+  const told = run.stderr.split('\n').filter((line) => line.includes('BUSYLOOP_TIMEOUT'));
+  expect(told).toHaveLength(4);
+  for (const line of told) expect(line).toMatch(/\b70\b/);
+});
+
 test('several queues of a TAP that has one are refused with a hint', async () => {
   const tap = Tap.open(tapName());
   const { name } = tap;

@@ -33,6 +33,7 @@ test('attach --help shows every option and examples', async () => {
   const run = cli(['attach', '--help']);
   expect(await run.exitCode()).toBe(0);
   const options = [
+    'busy-poll',
     'queues',
     'bridge',
     'stats',
@@ -87,6 +88,9 @@ describe('wrong usage is one line that says what is wrong, and exit code 2', () 
     ['a bridge to what is no name', ['attach', 't0', '--bridge', 'a/b'], /'a\/b' cannot be/],
     ['no queue pair', ['attach', 't0', '--queues', '0'], /from 1 to 256/],
     ['an offload that is none', ['attach', 't0', '--offload', 'csum,tso'], /csum,tso4,tso6/],
+    ['a time that is no number', ['attach', 't0', '--busy-poll', 'long'], /from 0 to 1000000/],
+    ['no interval', ['top', '--interval', '0.05'], /0\.1 seconds or more/],
+    ['a TAP to watch that cannot be', ['top', 'a/b'], /'a\/b' cannot be the name/],
     ['an address that is none', ['attach', 't0', '--respond', '10.0.0.256'], /IPv4 or IPv6/],
     ['a prefix that is too long', ['attach', 't0', '--address', '10.0.0.1/33'], /10\.0\.0\.1\/24/],
     ['a ring size of 3', ['attach', 't0', '--queue-size', '3'], /power of two/],

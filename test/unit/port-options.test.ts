@@ -15,6 +15,7 @@ test('a name is enough: the rest has defaults', () => {
     bufferSize: 1600,
     features: PORT_FEATURES,
     offload: { wanted: 0, required: 0 },
+    busyPoll: 0,
     up: true,
   });
 });
@@ -24,6 +25,7 @@ test('every option that is given is kept', () => {
     queueSize: 1024,
     bufferSize: 9216,
     features: bit(32),
+    busyPoll: 50,
     up: false,
   };
   const more = { tap: 'vnet0', queuePairs: 256, exclusive: true };

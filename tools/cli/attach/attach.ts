@@ -30,8 +30,9 @@ export async function attach(
   const ports: NetPort[] = [];
   try {
     for (const name of options.bridge === undefined ? [tap] : [tap, options.bridge]) {
-      const { queues: queuePairs, queueSize, offload = [] } = options;
-      ports.push(await NetPort.open({ tap: name, queuePairs, queueSize, offload, up: false }));
+      const { queues: queuePairs, queueSize, offload = [], busyPoll = 0 } = options;
+      const how = { queuePairs, queueSize, offload, busyPoll };
+      ports.push(await NetPort.open({ tap: name, ...how, up: false }));
     }
     return await new Session(ports, options, pcap, stop).run();
   } finally {

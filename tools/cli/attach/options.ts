@@ -13,6 +13,8 @@ export interface AttachOptions {
   queueSize: number;
   /** True: all that there is but tunnels. */
   offload?: true | OffloadName[];
+  /** µs. */
+  busyPoll?: number;
   /** The other TAP, for mode `io`. */
   bridge?: string;
   address: string[];
@@ -43,6 +45,11 @@ export function addAttachOptions(command: Command): Command {
       '--offload <NAMES>',
       `all, or of ${OFFLOAD_NAMES.join(', ')}, with commas: frames come and go with this left undone`,
       offload,
+    )
+    .option(
+      '--busy-poll <US>',
+      'µs for which a worker looks for more before it sleeps (default: 0)',
+      integer(0, 1_000_000),
     )
     .option('--address <CIDR>', "an address for the host's side (repeatable)", cidr, [])
     .addOption(
