@@ -110,12 +110,8 @@ export {
 } from './vhost/vhost-device.js';
 export { VhostNet, type VringUserAddresses } from './vhost/vhost-net.js';
 export type { ChainRecord, IndirectTables } from './vring/descriptor-table.js';
-export {
-  SEGMENT_WORDS,
-  VringDriver,
-  type VringDriverOptions,
-  type VringDriverState,
-} from './vring/driver.js';
+export { VringDriver } from './vring/driver.js';
+export type { VringDriverOptions, VringDriverState } from './vring/driver-options.js';
 export {
   availBytes,
   checkRingSize,
@@ -125,3 +121,4 @@ export {
   type VringAddresses,
   vringBytes,
 } from './vring/layout.js';
+export { SEGMENT_WORDS } from './vring/views.js';

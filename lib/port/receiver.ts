@@ -10,7 +10,8 @@ import {
   readHeader,
   readU16,
 } from '../net/header.js';
-import type { VringDriver, VringDriverState } from '../vring/driver.js';
+import type { VringDriver } from '../vring/driver.js';
+import type { VringDriverState } from '../vring/driver-options.js';
 import type { PortCounters } from './counters.js';
 import { Frame, LONGEST_FRAME, SHORTEST_FRAME } from './frame.js';
 import type { BufferArea } from './port-memory.js';

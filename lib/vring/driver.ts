@@ -14,34 +14,10 @@ import {
   VRING_DESC_F_WRITE,
   VRING_USED_F_NO_NOTIFY,
 } from '../uapi/virtio-ring.js';
-import { type ChainRecord, DescriptorTable, type IndirectTables } from './descriptor-table.js';
+import { DescriptorTable } from './descriptor-table.js';
+import type { VringDriverOptions, VringDriverState } from './driver-options.js';
 import type { VringAddresses } from './layout.js';
-import { SEGMENT_WORDS, viewVring } from './views.js';
-
-export { SEGMENT_WORDS };
-
-/** What a driver knows of a ring that its memory does not tell: with it, another driver goes on. */
-export interface VringDriverState {
-  /** Positions in the avail and the used ring, 0 to 65535. */
-  avail: number;
-  used: number;
-  chains: readonly ChainRecord[];
-}
-
-export interface VringDriverOptions {
-  /** Descriptors: a power of two from 1 to 32768. */
-  size: number;
-  addresses: VringAddresses;
-  /** Whether VIRTIO_RING_F_EVENT_IDX was negotiated. Default: false. */
-  eventIdx?: boolean;
-  /**
-   * Room for indirect tables, where VIRTIO_RING_F_INDIRECT_DESC was negotiated: `size` tables of
-   * `length` descriptors from `address`. Chains of 2 to `length` buffers then take one descriptor.
-   */
-  indirect?: IndirectTables;
-  /** Go on where another driver stopped, on the memory as it left it. Default: clear the ring. */
-  state?: VringDriverState;
-}
+import { viewVring } from './views.js';
 
 const MASK = 0xffff;
 

@@ -1,7 +1,8 @@
 /** A ring in shared memory with a driver at one end and the model device at the other. */
 import { onTestFinished } from 'vitest';
 import { GuestMemory } from '../../lib/host/guest-memory.js';
-import { VringDriver, type VringDriverOptions } from '../../lib/vring/driver.js';
+import { VringDriver } from '../../lib/vring/driver.js';
+import type { VringDriverOptions } from '../../lib/vring/driver-options.js';
 import { placeVring, type VringAddresses, vringBytes } from '../../lib/vring/layout.js';
 import { ModelDevice } from './model-device.js';
 

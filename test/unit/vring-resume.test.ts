@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { GuestMemory } from '../../lib/host/guest-memory.js';
 import { SendArena } from '../../lib/port/send-arena.js';
-import { VringDriver, type VringDriverState } from '../../lib/vring/driver.js';
+import { VringDriver } from '../../lib/vring/driver.js';
+import type { VringDriverState } from '../../lib/vring/driver-options.js';
 import { closedAfterwards, makeRing, segments } from '../support/ring.js';
 
 /** Another driver, on the same ring. */
