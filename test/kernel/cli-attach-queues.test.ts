@@ -99,14 +99,14 @@ test('several queues of a TAP that has one are refused with a hint', async () =>
   expect(run.stderr).toMatch(/^vhost-net: attach \w+: EINVAL: .*\nhint: .*queue/);
 });
 
-test('on a terminal --stats draws a table of the pairs, which no line of wraps', async () => {
+test('on a terminal --stats draws a table of the pairs, of which no line wraps', async () => {
   const args = `attach ${tapName()} --queues 2 --stats --forward-mode txonly --duration 2.5`;
   const command = `stty cols 60; ${process.execPath} ${CLI} ${args}`;
   const run = new Run('script', ['-qec', command, '/dev/null']);
   expect(await run.exitCode()).toBe(0);
   const tables = run.stdout.split('\r\x1b[2K\x1b[J');
   expect(tables.length).toBeGreaterThan(1);
-  const [head = '', ...rows] = (tables[1] ?? '').split('\r\n');
+  const [head = '', ...rows] = (tables[1] ?? '').replace('\x1b[3A', '').split('\r\n');
   expect(head).toMatch(/^pair +rx frame\/s +bit\/s/);
   expect(rows[0]).toMatch(/^\w+ 0 +/);
   expect(rows[1]).toMatch(/^\w+ 1 +/);
