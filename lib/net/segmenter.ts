@@ -31,6 +31,8 @@ import { checksumOffsetOf, payloadOffset, TCP_CWR, TCP_FIN_PSH, TCP_FLAGS } from
  * asks for single bytes must not turn one frame into 65,000.
  */
 const MAX_SEGMENTS = 2048;
+/** Bytes of all of them, headers included: long headers on small segments would make a frame 500 times larger. */
+const MAX_BYTES = 1 << 20;
 const TUNNEL_TYPES = VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 | VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6;
 
 /**
@@ -53,7 +55,7 @@ export class Segmenter {
    * first; IPv4's identification counts up.
    *
    * Throws `ERR_FRAME_OFFLOAD`, a `RangeError`, where header and frame contradict each other or the
-   * frame is damaged, for more than 2048 segments, and for UDP fragmentation
+   * frame is damaged, for more than 2048 segments or 1 MiB of them, and for UDP fragmentation
    * (`VIRTIO_NET_HDR_GSO_UDP`), which no kernel since 4.14 asks for.
    */
   segment(bytes: Uint8Array, offload: Offload): readonly Uint8Array[] {
@@ -68,6 +70,9 @@ export class Segmenter {
     const { end } = layout;
     const count = Math.max(1, Math.ceil((end - payload) / gsoSize));
     if (count > MAX_SEGMENTS) throw offloadError(`it makes more than ${MAX_SEGMENTS} segments`);
+    if (count * (payload + gsoSize) > MAX_BYTES) {
+      throw offloadError(`its segments have more than ${MAX_BYTES} bytes together`);
+    }
     const last = end - (count - 1) * gsoSize;
     const frames = this.#segments.take(count, payload + gsoSize, last);
     for (let i = 0; i < count; i++) {

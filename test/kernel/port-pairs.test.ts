@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { type Frame, NetPort, Tap } from '../../lib/index.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode, expectSystemError } from '../support/errors.js';
-import { FlowCheck, FlowSocket, flowFrame, readFlow } from '../support/flows.js';
-import { tapName } from '../support/host.js';
+import { FlowCheck, FlowSocket, flowFrame, isFlow, readFlow } from '../support/flows.js';
+import { tapName, until } from '../support/host.js';
 import { openPort } from '../support/ports.js';
 import { Patience } from '../support/wire.js';
 
@@ -204,6 +204,34 @@ describe('an interface with several queues', () => {
     cleanup(() => other.closeAsync());
     const port = await NetPort.open({ tap: name });
     await port.close();
+  });
+
+  test('shares its frames between two ports, and takes those of both', async () => {
+    const { port, name } = await openPort({ queuePairs: 2 });
+    const other = await NetPort.open({ tap: name });
+    cleanup(() => other.close());
+    const host = new FlowSocket(name);
+    cleanup(() => host.close());
+    const check = new FlowCheck();
+    const received = [0, 0];
+    [port, other].forEach((one, i) => {
+      one.onFrames((batch) => {
+        for (const { bytes } of batch) if (isFlow(bytes)) received[i] = (received[i] ?? 0) + 1;
+      });
+    });
+    const patience = new Patience();
+    for (let sent = 0; sent < 2400; ) {
+      const got = (received[0] ?? 0) + (received[1] ?? 0);
+      const n = Math.min(64, 2400 - sent, 256 - (sent - got));
+      if (n > 0) sent += host.send(frames(n, sent, true));
+      patience.check(got, 'the ports read');
+      await turn();
+    }
+    await until(() => (received[0] ?? 0) + (received[1] ?? 0) === 2400, 'all frames came');
+    expect(Math.min(...received)).toBeGreaterThan(0);
+    await port.send(flowFrame(1, 0));
+    await other.send(flowFrame(2, 0));
+    await readAll(host, check, 2);
   });
 
   test('is not made of one that has a single queue', async () => {

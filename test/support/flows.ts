@@ -24,6 +24,11 @@ export function flowFrame(flow: number, sequence: number, reversed = false): Uin
   return frame;
 }
 
+/** Whether a frame is such a one, and none of the host's own. */
+export function isFlow(frame: Uint8Array): boolean {
+  return frame.length === FLOW_FRAME && frame[26] === 198 && frame[27] === 18;
+}
+
 /** What such a frame says. */
 export function readFlow(frame: Uint8Array): { flow: number; sequence: number } {
   const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length);

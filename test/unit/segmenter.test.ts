@@ -128,6 +128,24 @@ describe('what cannot be segmented', () => {
   });
 });
 
+test('headers of kilobytes on segments of a few bytes are refused: they would fill memory', () => {
+  // Eight hop-by-hop headers of 2 KiB each.
+  const padding: number[] = [255, ...new Array<number>(2046).fill(0)];
+  const extensions = Array.from({ length: 8 }, (): [number, number[]] => [0, padding]);
+  const transport = tcp(payloadOf(3000));
+  const bytes = packet({ ...V6, extensions, protocol: TCP, transport });
+  const offload = plainOffload();
+  prepareOffload(bytes, offload, 8);
+  expect(() => new Segmenter().segment(bytes, offload)).toThrow(
+    expect.objectContaining({
+      code: 'ERR_FRAME_OFFLOAD',
+      message: expect.stringContaining('bytes'),
+    }),
+  );
+  prepareOffload(bytes, offload, 1000);
+  expect(new Segmenter().segment(bytes, offload)).toHaveLength(3);
+});
+
 test('whatever frame and header say, there are frames, or an ERR_FRAME_OFFLOAD', () => {
   const segmenter = new Segmenter();
   let cut = 0;
