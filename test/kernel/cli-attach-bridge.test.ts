@@ -1,9 +1,12 @@
+import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
 import { expect, test } from 'vitest';
 import { NetInterface } from '../../lib/index.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { cli, type Run } from '../support/cli.js';
 import { FlowCheck, FlowSocket, flowFrame } from '../support/flows.js';
 import { tapName, until } from '../support/host.js';
+import { addAddress, bridge, namespace, runIn } from '../support/network.js';
 import { hush } from '../support/ports.js';
 
 holdNothingLeaks();
@@ -100,4 +103,36 @@ test('frames for a TAP whose link is down are dropped and counted, and others go
   run.child.kill('SIGINT');
   expect(await run.exitCode()).toBe(0);
   expect(await run.line('detached')).toMatchObject({ dropped: 3 });
+});
+
+const PORT = 7778;
+const AMOUNT = 1 << 20;
+/** Gives back what it gets. */
+const ECHO = `import { createServer } from 'node:net';
+createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket)).listen(${PORT}, () => console.log('ready'));`;
+
+test('with --offload all TCP crosses it in super-frames, there and back', async () => {
+  const { run, taps } = await open(['--offload', 'all']);
+  const [near, away] = taps as [string, string];
+  const attached = await run.line('attached');
+  expect(attached.offloads).toEqual(expect.arrayContaining(['csum', 'tso4']));
+  const { namespace: far, name } = namespace('10.85.0.2/24');
+  bridge(away, name);
+  addAddress('10.85.0.1/24', near);
+  await runIn(far, ECHO);
+  const sent = randomBytes(AMOUNT);
+  const socket = connect({ host: '10.85.0.2', port: PORT });
+  cleanup(() => socket.destroy());
+  socket.end(sent);
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  expect(Buffer.concat(chunks).equals(sent)).toBe(true);
+  run.child.kill('SIGINT');
+  expect(await run.exitCode()).toBe(0);
+  const { counters } = (await run.line('detached')) as unknown as {
+    counters: Record<string, number>;
+  };
+  expect(counters.rxBytes).toBeGreaterThan(AMOUNT);
+  // Cut to the MTU it would be more, and as many acknowledgements.
+  expect(counters.rxFrames).toBeLessThan(AMOUNT / 1448);
 });
