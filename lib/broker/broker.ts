@@ -1,5 +1,5 @@
 /** Broker: opens TAP queues and vhost devices with its rights, for processes that have none. */
-import { EventEmitter } from 'node:events';
+import { EventEmitter, setMaxListeners } from 'node:events';
 import { checkInteger, typeError } from '../errors.js';
 import { Tap } from '../host/tap.js';
 import { UnixListener } from '../host/unix-listener.js';
@@ -76,6 +76,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
     super();
     this.#listener = listener;
     this.#policy = policy;
+    // Every client that is being served listens: Node would warn of a leak at the eleventh.
+    setMaxListeners(0, this.#stop.signal);
     listener.onConnection(() => this.#accept());
   }
 
