@@ -82,8 +82,13 @@ export class Spread {
     return count;
   }
 
-  async #wait(frames: readonly Sendable[], from: number): Promise<void> {
-    if (this.#open.length === 1) return (this.#open[0] as SendQueue).wait(frames, from);
+  /** Without a detour for one queue: promises are fulfilled in the order of their frames. */
+  #wait(frames: readonly Sendable[], from: number): Promise<void> {
+    const [queue] = this.#open as [SendQueue];
+    return this.#open.length === 1 ? queue.wait(frames, from) : this.#waitForMany(frames, from);
+  }
+
+  async #waitForMany(frames: readonly Sendable[], from: number): Promise<void> {
     const shares = new Map<SendQueue, Sendable[]>();
     for (let i = from; i < frames.length; i++) {
       const frame = frames[i] as Sendable;
