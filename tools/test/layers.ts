@@ -16,7 +16,7 @@ const VM = fileURLToPath(new URL('../test-vm/main.js', import.meta.url));
 /** Paths from the package's folder, so that they hold in a guest as well. */
 const VITEST = 'node_modules/vitest/vitest.mjs';
 /** Longest run of the kernel layer on one kernel, in seconds. */
-const KERNEL_LIMIT = 1500;
+const KERNEL_LIMIT = 2400;
 /** How often a machine that failed is started again. */
 const REPEATS = 2;
 
