@@ -2,7 +2,7 @@
 import { StateError } from '../errors.js';
 import { logHost } from '../log.js';
 import { type Fd, type LinkEvent, native, type Poller } from '../native.js';
-import { checked, checkedValue, systemError } from '../syscall.js';
+import { checked, checkedValue } from '../syscall.js';
 import { IFF_RUNNING, IFF_UP } from '../uapi/tun.js';
 import { Descriptor } from './descriptor.js';
 
@@ -58,10 +58,11 @@ export class LinkMonitor extends Descriptor {
     while (!this.closed) {
       const events: LinkEvent[] | number = native.linkMonitorRead(this.handle);
       if (events === EAGAIN) return;
-      if (events === ENOBUFS) {
+      if (typeof events === 'number') {
+        // ENOBUFS, or a host without memory: what could not be read is the same loss.
+        logHost('link changes lost: %s', native.errnoName(-events));
         lost();
-      } else if (typeof events === 'number') {
-        throw systemError(events, 'recv(NETLINK_ROUTE)');
+        if (events !== ENOBUFS) return;
       } else {
         for (const event of events) {
           const running = (event.flags & (IFF_UP | IFF_RUNNING)) === (IFF_UP | IFF_RUNNING);

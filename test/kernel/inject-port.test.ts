@@ -1,4 +1,5 @@
 /** ENOMEM and EMFILE at every step of opening a port: all of it comes down, and the next one works. */
+import { once } from 'node:events';
 import { constants } from 'node:os';
 import { expect, test } from 'vitest';
 import { NetPort } from '../../lib/index.js';
@@ -36,3 +37,14 @@ test('ENOMEM at any step leaves nothing of a port with four queue pairs', () =>
 
 test('EMFILE from any step on, so that the rollback meets it too, leaves nothing', () =>
   expectNothingOf('EMFILE', 1, (step, open) => withFault(step, -EMFILE, open, { onwards: true })));
+
+test('a port looks for itself when the kernel cannot tell it of its link', async () => {
+  const { port } = await openPortAndWire({ tap: tapName() });
+  expect(port.linkUp).toBe(true);
+  const heard = once(port, 'link');
+  await withFault('linkMonitorRead 1', -ENOMEM, async () => {
+    port.tap.interface.setDown();
+    expect(await heard).toEqual([false]);
+  });
+  expect(port.linkUp).toBe(false);
+});

@@ -12,8 +12,8 @@ export type Thrown = Error & {
   hint?: string;
 };
 
-/** What `call` throws or rejects with. Fails the test where it does neither. */
-export async function thrownBy(call: () => unknown): Promise<Thrown> {
+/** What `call`, called `name`, throws or rejects with. Fails the test where it does neither. */
+export async function thrownBy(call: () => unknown, name = 'the call'): Promise<Thrown> {
   let value: unknown;
   try {
     value = await call();
@@ -21,7 +21,7 @@ export async function thrownBy(call: () => unknown): Promise<Thrown> {
     expect(error).toBeInstanceOf(Error);
     return error as Thrown;
   }
-  throw new Error(`nothing was thrown; the call returned ${String(value)}`);
+  throw new Error(`nothing was thrown; ${name} returned ${String(value)}`);
 }
 
 /** The number of an errno. Node's table lacks EBADFD, which an unattached TUN descriptor returns. */
