@@ -45,6 +45,8 @@ export class Receiver {
   /** Chains whose buffers the consumer holds, to be posted again. */
   readonly #held: Uint16Array;
   #heldCount = 0;
+  /** Bytes that the device wrote into each of them. */
+  readonly #lengths: Uint32Array;
   /** An array for each length of a batch, so that handing one out allocates nothing. */
   readonly #batches: Frame[][] = [];
   readonly #collected = new Array<Frame>(MAX_BATCH);
@@ -87,6 +89,7 @@ export class Receiver {
     this.#frames = new Array(ring.size).fill(undefined);
     this.#bufferOf = new Uint16Array(ring.size);
     this.#held = new Uint16Array(ring.size);
+    this.#lengths = new Uint32Array(ring.size);
     const posted = this.#postedBefore();
     for (let i = 0; i < ring.size; i++) if (!posted.has(i)) this.#unposted.push(i);
     this.#ring.disableCalls();
@@ -107,7 +110,7 @@ export class Receiver {
     this.#keepPartial();
     if (this.#heldCount + this.#unposted.length === 0) return;
     const ring = this.#ring;
-    for (let i = 0; i < this.#heldCount; i++) ring.repost(this.#held[i] as number);
+    ring.repost(this.#held, this.#heldCount);
     this.#postNew();
     this.#heldCount = 0;
     if (ring.publish()) {
@@ -131,18 +134,23 @@ export class Receiver {
   collect(): Frame[] | undefined {
     const counters = this.#counters;
     const list = this.#collected;
+    const held = this.#held;
+    const lengths = this.#lengths;
     let count = 0;
-    while (count < MAX_BATCH) {
-      const head = this.#ring.popHeld();
-      if (head < 0) break;
-      this.#held[this.#heldCount++] = head;
-      const buffer = this.#bufferOf[head] as number;
-      const frame = this.#take(buffer, this.#ring.usedLength);
-      if (!frame) continue;
-      counters.rxFrames++;
-      counters.rxBytes += frame.length;
-      list[count++] = frame;
+    let bytes = 0;
+    for (let at = this.#heldCount; count < MAX_BATCH; this.#heldCount = at) {
+      const end = at + this.#ring.popHeld(held, lengths, at, at + MAX_BATCH - count);
+      if (at === end) break;
+      for (; at < end; at++) {
+        const buffer = this.#bufferOf[held[at] as number] as number;
+        const frame = this.#take(buffer, lengths[at] as number);
+        if (!frame) continue;
+        bytes += frame.length;
+        list[count++] = frame;
+      }
     }
+    counters.rxFrames += count;
+    counters.rxBytes += bytes;
     if (count === 0) return undefined;
     this.#batches[count] ??= new Array<Frame>(count);
     const batch = this.#batches[count] as Frame[];

@@ -203,12 +203,35 @@ export class DescriptorTable {
     this.free += count;
   }
 
-  /** Keeps the descriptors of a chain that {@link DescriptorTable.allows} allows: it is not in flight. */
-  hold(head: number): void {
-    this.#room[head] = -2 - (this.#room[head] as number);
+  /**
+   * Holds the chains that `count` entries of the used ring give back, from position `used` on: they are
+   * not in flight and keep their descriptors. Heads and lengths go to `heads` and `lengths`, from `to` on.
+   * Returns how many there are before the first that {@link DescriptorTable.allows} does not allow.
+   */
+  holdMany(
+    ring: Uint32Array,
+    used: number,
+    count: number,
+    heads: Uint16Array,
+    lengths: Uint32Array,
+    to: number,
+  ): number {
+    const room = this.#room;
+    const mask = this.size - 1;
+    for (let i = 0; i < count; i++) {
+      const at = 1 + 2 * ((used + i) & mask);
+      const head = ring[at] as number;
+      const length = ring[at + 1] as number;
+      const most = room[head] as number;
+      if (!(length <= most)) return i;
+      room[head] = -2 - most;
+      heads[to + i] = head;
+      lengths[to + i] = length;
+    }
+    return count;
   }
 
-  /** Undoes {@link DescriptorTable.hold}. Returns whether the chain was held. */
+  /** Puts a chain that is held in flight again. Returns whether it was held. */
   unhold(head: number): boolean {
     const room = -2 - (this.#room[head] as number);
     if (!(room >= 0)) return false;

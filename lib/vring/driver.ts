@@ -168,49 +168,60 @@ export class VringDriver {
    * Sets {@link VringDriver.usedLength}. Throws `ERR_RING_BROKEN`.
    */
   pop(): number {
-    const head = this.#take();
-    if (head >= 0) this.#descriptors.release(head);
-    return head;
-  }
-
-  /**
-   * As {@link VringDriver.pop}, but the chain keeps its descriptors, for {@link VringDriver.repost}.
-   */
-  popHeld(): number {
-    const head = this.#take();
-    if (head >= 0) this.#descriptors.hold(head);
-    return head;
-  }
-
-  /**
-   * Adds a chain that {@link VringDriver.popHeld} returned once more, of the same buffers. Throws
-   * `ERR_OUT_OF_RANGE` for a chain that is not held.
-   */
-  repost(head: number): void {
-    if (this.#broken) throw this.#broken;
-    if (!this.#descriptors.unhold(head)) throw rangeError(`chain ${head} is not held`);
-    this.#offer(head);
-  }
-
-  /** The next chain that is done, checked, or -1. */
-  #take(): number {
     if (this.#broken) throw this.#broken;
     const position = this.#usedNext;
-    if (position === this.#usedSeen && !this.#look()) return -1;
+    if (position === this.#usedSeen && this.#look() === 0) return -1;
     const at = 1 + 2 * (position & (this.size - 1));
     const head = this.#used32[at] as number;
     const length = this.#used32[at + 1] as number;
-    if (!this.#descriptors.allows(head, length)) {
-      throw this.#break(this.#descriptors.objection(head, length));
-    }
+    if (!this.#descriptors.allows(head, length)) throw this.#breakAt(position);
     if (this.#availNext !== this.#availShown) this.#checkShown(head);
+    this.#descriptors.release(head);
     this.#usedNext = (position + 1) & MASK;
     this.usedLength = length;
     return head;
   }
 
-  /** Looks whether more chains came back. Throws `ERR_RING_BROKEN`. */
-  #look(): boolean {
+  /**
+   * Takes back chains that the device is done with, `to - from` at most, which keep their descriptors for
+   * {@link VringDriver.repost}: their heads go to `heads[from]` and on, the bytes that it wrote into each
+   * to `lengths`. Returns how many, 0 when there is none; one at a time while chains that were added are
+   * not published. Throws `ERR_RING_BROKEN`; for a bad chain behind good ones when those were taken.
+   */
+  popHeld(heads: Uint16Array, lengths: Uint32Array, from = 0, to = heads.length): number {
+    if (this.#broken) throw this.#broken;
+    const position = this.#usedNext;
+    const waiting = (this.#usedSeen - position) & MASK || this.#look();
+    const allShown = this.#availNext === this.#availShown;
+    const room = Math.min(to, heads.length, lengths.length) - from;
+    const wanted = Math.min(waiting, allShown ? room : 1);
+    if (wanted <= 0) return 0;
+    const table = this.#descriptors;
+    const count = table.holdMany(this.#used32, position, wanted, heads, lengths, from);
+    if (count < wanted) {
+      const broken = this.#breakAt((position + count) & MASK);
+      if (count === 0) throw broken;
+    }
+    if (!allShown) this.#checkShown(heads[from] as number);
+    this.#usedNext = (position + count) & MASK;
+    return count;
+  }
+
+  /**
+   * Adds `count` chains that {@link VringDriver.popHeld} returned once more, of the same buffers. Throws
+   * `ERR_OUT_OF_RANGE` for a chain that is not held; those before it are added.
+   */
+  repost(heads: Uint16Array, count: number): void {
+    if (this.#broken) throw this.#broken;
+    for (let i = 0; i < count; i++) {
+      const head = heads[i] as number;
+      if (!this.#descriptors.unhold(head)) throw rangeError(`chain ${head} is not held`);
+      this.#offer(head);
+    }
+  }
+
+  /** How many chains came back. Throws `ERR_RING_BROKEN`. */
+  #look(): number {
     const position = this.#usedNext;
     const seen = Atomics.load(this.#used16, 1);
     const count = (seen - position) & MASK;
@@ -219,7 +230,7 @@ export class VringDriver {
       throw this.#break(`it gave back ${count} chains, ${shown} are in flight`);
     }
     this.#usedSeen = seen;
-    return count > 0;
+    return count;
   }
 
   /** Asks the device for no calls. With EVENT_IDX it stays quiet by itself until it is asked. */
@@ -265,6 +276,13 @@ export class VringDriver {
     chains.forEach(([head], i) => {
       this.#positionOf[head] = used + i;
     });
+  }
+
+  /** Breaks the ring for what the device wrote at this position of the used ring. */
+  #breakAt(position: number): StateError {
+    const at = 1 + 2 * (position & (this.size - 1));
+    const [head = 0, length = 0] = this.#used32.subarray(at, at + 2);
+    return this.#break(this.#descriptors.objection(head, length));
   }
 
   #break(what: string): StateError {

@@ -50,3 +50,15 @@ export function closedAfterwards<T extends { close(): unknown }>(object: T): T {
 export function segments(...list: [address: number, length: number][]): Uint32Array {
   return Uint32Array.from(list.flatMap(([address, length]) => [address, 0, length]));
 }
+
+/** Takes chains back that keep their descriptors: [head, bytes written] of each. */
+export function takeHeld(driver: VringDriver, most = driver.size): [number, number][] {
+  const heads = new Uint16Array(most);
+  const lengths = new Uint32Array(most);
+  const count = driver.popHeld(heads, lengths);
+  return Array.from({ length: count }, (_, i) => [heads[i] as number, lengths[i] as number]);
+}
+
+export function repost(driver: VringDriver, ...heads: number[]): void {
+  driver.repost(Uint16Array.from(heads), heads.length);
+}

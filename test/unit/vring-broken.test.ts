@@ -1,6 +1,6 @@
 /** The device that lies: each lie breaks the ring for good, and nothing but the ring. */
 import { expect, test } from 'vitest';
-import { makeRing, type Ring, segments } from '../support/ring.js';
+import { makeRing, type Ring, repost, segments, takeHeld } from '../support/ring.js';
 
 const BROKEN = expect.objectContaining({
   name: 'StateError',
@@ -43,6 +43,14 @@ test.each(Object.keys(LIES))('%s breaks the ring', (name) => {
   expect(ring.driver.broken).toBe(true);
 });
 
+test.each(Object.keys(LIES))('%s breaks the ring whose chains are held', (name) => {
+  const ring = busyRing();
+  LIES[name]?.(ring);
+  if (ring.device.written > 0) ring.device.show();
+  expect(() => takeHeld(ring.driver)).toThrow(BROKEN);
+  expect(ring.driver.broken).toBe(true);
+});
+
 test('a chain given back twice breaks the ring the second time', () => {
   const { driver, device } = busyRing();
   device.complete(1);
@@ -56,9 +64,10 @@ test('a held chain that the device gives back again breaks the ring', () => {
   const { driver, device } = busyRing();
   for (const length of [100, 0]) device.complete(2, length);
   device.show();
-  expect(driver.popHeld()).toBe(2);
-  expect(() => driver.popHeld()).toThrow(BROKEN);
-  expect(() => driver.repost(2)).toThrow(BROKEN);
+  expect(takeHeld(driver)).toEqual([[2, 100]]);
+  expect(driver.broken).toBe(true);
+  expect(() => takeHeld(driver)).toThrow(BROKEN);
+  expect(() => repost(driver, 2)).toThrow(BROKEN);
 });
 
 test('chains that were added and not published cannot come back', () => {

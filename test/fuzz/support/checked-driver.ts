@@ -30,6 +30,8 @@ export class CheckedDriver {
   /** What the driver saw of a word that the device changes at the same time, if it does. */
   readonly #seen: () => number | undefined;
   readonly #alone: boolean;
+  readonly #heads: Uint16Array;
+  readonly #lengths: Uint32Array;
   observer: Observer;
 
   /** `seen` where the device writes while the driver reads. */
@@ -38,6 +40,8 @@ export class CheckedDriver {
     this.#alone = seen === undefined;
     this.#seen = seen ?? (() => undefined);
     this.#words = new RingWords(shape.size);
+    this.#heads = new Uint16Array(shape.size);
+    this.#lengths = new Uint32Array(shape.size);
     this.driver = makeDriver(this.#words, shape);
     this.observer = this.#observe();
   }
@@ -75,7 +79,7 @@ export class CheckedDriver {
         return this.#publish();
       case 5:
       case 6:
-        return this.#drain(random);
+        return random.chance(300) ? this.#takeHeld(random) : this.#drain(random);
       case 7:
         return this.#repost(random);
       default:
@@ -86,13 +90,14 @@ export class CheckedDriver {
   /** Shows a chain that is held once more; one that is not held is refused. */
   #repost(random: Random): string {
     const { driver, observer } = this;
-    if (observer.broken) return this.#refuses('repost', () => driver.repost(0));
+    const repost = (head: number) => driver.repost(Uint16Array.of(head), 1);
+    if (observer.broken) return this.#refuses('repost', () => repost(0));
     const [first] = observer.held.keys();
     if (first === undefined || random.chance(100)) {
-      const head = random.edge(this.#shape.size);
+      const head = random.edge(this.#shape.size) & 0xffff;
       if (observer.held.has(head)) return 'nothing';
       try {
-        driver.repost(head);
+        repost(head);
       } catch (error) {
         same('the error', Reflect.get(error as Error, 'code'), 'ERR_OUT_OF_RANGE');
         this.#agree();
@@ -100,7 +105,7 @@ export class CheckedDriver {
       }
       throw new Error(`chain ${head} is not held, and was shown`);
     }
-    driver.repost(first);
+    repost(first);
     observer.reposted(first);
     this.#agree();
     return 'repost';
@@ -169,14 +174,12 @@ export class CheckedDriver {
   #drain(random: Random): string {
     const { driver, observer } = this;
     const most = random.chance(700) ? this.#shape.size + 1 : random.between(1, 3);
-    const keep = random.chance(300);
     for (let i = 0; i < most; i++) {
       let head = -2;
       const refused = this.#refusal(() => {
-        head = keep ? driver.popHeld() : driver.pop();
+        head = driver.pop();
       });
       const finding = observer.find(this.#seen());
-      if (keep && finding === 'chain') observer.hold();
       if (finding === 'lie') return this.#told('pop', refused);
       if (refused) throw refused;
       same('the head that came back', head, finding === 'nothing' ? -1 : observer.head);
@@ -187,6 +190,36 @@ export class CheckedDriver {
     if (most > this.#shape.size)
       throw new Error('more chains came back than there are descriptors');
     return `take back ${most}`;
+  }
+
+  /** Takes back a few at once, whose descriptors stay. */
+  #takeHeld(random: Random): string {
+    const { driver, observer } = this;
+    const most = random.between(1, this.#shape.size);
+    const many = observer.availNext === observer.availShown;
+    let count = -1;
+    const refused = this.#refusal(() => {
+      count = driver.popHeld(this.#heads, this.#lengths, 0, most);
+    });
+    for (let i = 0; i < most; i++) {
+      // A burst is of what the driver knew of when it began.
+      if (i > 0 && (!many || observer.usedNext === observer.usedSeen)) return this.#took(count, i);
+      const finding = observer.find(this.#seen());
+      if (finding === 'lie' && i === 0) return this.#told('take held', refused);
+      if (refused) throw refused;
+      if (finding !== 'chain') return this.#took(count, i);
+      observer.hold();
+      same('the head that came back', this.#heads[i], observer.head);
+      same('its length', this.#lengths[i], observer.length);
+    }
+    return this.#took(count, most);
+  }
+
+  #took(count: number, expected: number): string {
+    same('how many came back', count, expected);
+    same('whether the ring is broken', this.driver.broken, this.observer.broken);
+    this.#agree();
+    return `take held ${count}`;
   }
 
   #ask(random: Random): string {

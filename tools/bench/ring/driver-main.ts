@@ -59,6 +59,7 @@ function send(count: number): void {
 
 const slotOf = new Uint16Array(SIZE);
 const held = new Uint16Array(SIZE);
+const lengths = new Uint32Array(SIZE);
 
 function post(slot: number): void {
   slotOf[ring.addWritable(SLOTS_AT + slot * SLOT, 0, SLOT)] = slot;
@@ -67,15 +68,12 @@ function post(slot: number): void {
 function receive(count: number): number {
   let sum = 0;
   for (let received = 0; received < count; ) {
-    let some = 0;
-    while (some < batch) {
-      const head = ring.popHeld();
-      if (head < 0) break;
-      held[some++] = head;
-      const slot = slotOf[head] as number;
+    const some = ring.popHeld(held, lengths, 0, batch);
+    for (let i = 0; i < some; i++) {
+      const slot = slotOf[held[i] as number] as number;
       sum += (frames[slot] as Uint8Array)[0] as number;
     }
-    for (let i = 0; i < some; i++) ring.repost(held[i] as number);
+    ring.repost(held, some);
     ring.publish();
     received += some;
   }
