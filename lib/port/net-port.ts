@@ -99,8 +99,8 @@ export class NetPort extends PortLifecycle {
   }
 
   /**
-   * Sends as many of the frames as there is room for now, and returns how many: the first ones. Never
-   * waits and allocates nothing. Throws as {@link NetPort.send} rejects.
+   * Sends as many of the frames as there is room for now, and returns how many: the first ones. Where
+   * those are not all, `'drain'` is emitted when there is room. Never waits and allocates nothing. Throws as {@link NetPort.send} rejects.
    */
   trySend(frames: Sendable | readonly Sendable[]): number {
     this.#checkSendable(frames);

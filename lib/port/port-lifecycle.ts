@@ -23,6 +23,8 @@ const FLUSH_LIMIT = 1000;
 export interface NetPortEvents {
   /** The interface's link went up or down. */
   link: [up: boolean];
+  /** There is room again, after `trySend` took fewer frames than it was given. */
+  drain: [];
   /** The port failed and can only be closed: the TAP is gone, or the device broke a ring. */
   error: [error: Error];
   /** The port is closed and everything is given back. */
@@ -58,7 +60,10 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
     this.#memory = memory;
     this.#pairs = pairs;
     this.#serving = serving;
-    this.traffic = new Traffic(pairs, (error) => this.#fail(error));
+    this.traffic = new Traffic(pairs, {
+      fail: (error) => this.#fail(error),
+      room: () => this.emit('drain'),
+    });
     this.traffic.use(serving.served);
     this.link = new LinkState(this.tap, monitor, {
       changed: (up) => {

@@ -20,17 +20,21 @@ export class SendQueue {
   readonly #fail: (error: Error) => void;
   readonly #senders: Sender[] = [];
   #paused = false;
+  /** Frames that were in flight when somebody who does not wait asked for room, or -1. */
+  #askedAt = -1;
   #again: NodeJS.Immediate | undefined;
+  readonly #room: () => void;
   readonly #flushers: { resolve: () => void; reject: (error: Error) => void }[] = [];
 
   constructor(
     transmitter: Transmitter,
     call: EventFd,
     counters: PortCounters,
-    fail: (error: Error) => void,
+    { fail, room }: { fail: (error: Error) => void; room: () => void },
   ) {
     this.#transmitter = transmitter;
     this.#fail = fail;
+    this.#room = room;
     call.onSignal((count) => {
       counters.txCalls += count;
       this.#pump();
@@ -61,6 +65,12 @@ export class SendQueue {
     this.#transmitter.publish();
   }
 
+  /** Calls `room` once, later: when nobody waits and half of what is in flight now has been sent. */
+  askForRoom(): void {
+    if (this.#askedAt < 0) this.#askedAt = this.#transmitter.inFlight;
+    if (!this.#paused && this.#transmitter.enableCalls('half')) this.#later();
+  }
+
   /** Sends the frames from `done` on when there is room. */
   wait(frames: readonly Sendable[], done: number): Promise<void> {
     const waiting = new Promise<void>((resolve, reject) => {
@@ -82,30 +92,39 @@ export class SendQueue {
   end(error: Error): void {
     if (this.#again) clearImmediate(this.#again);
     this.#again = undefined;
+    this.#askedAt = -1;
     for (const sender of this.#senders.splice(0)) sender.reject(error);
     for (const flusher of this.#flushers.splice(0)) flusher.reject(error);
   }
 
-  /** Serves who waits until there is no room, and asks to be called when there is. */
   #pump(): void {
-    if (this.#paused) return;
+    // What a listener throws is not the port's failure.
+    if (!this.#paused && this.#serveAll()) this.#room();
+  }
+
+  /**
+   * Serves who waits until there is no room, and asks to be called when there is. Returns whether
+   * somebody is to be told of room.
+   */
+  #serveAll(): boolean {
     try {
+      let tell = false;
       for (let looks = 0; looks < LOOKS_PER_TURN; looks++) {
         this.#transmitter.reclaim();
         this.#serve();
+        tell ||= this.#hasRoom();
         if (!this.#waiting()) {
           this.#transmitter.disableCalls();
-          return;
+          return tell;
         }
-        if (!this.#transmitter.enableCalls(this.#until())) return;
+        if (!this.#transmitter.enableCalls(this.#until())) return tell;
       }
       // A device that says otherwise at every look must not hold up the event loop.
-      this.#again ??= setImmediate(() => {
-        this.#again = undefined;
-        this.#pump();
-      });
+      this.#later();
+      return tell;
     } catch (error) {
       this.#fail(error as Error);
+      return false;
     }
   }
 
@@ -120,11 +139,25 @@ export class SendQueue {
     for (const flusher of this.#flushers.splice(0)) flusher.resolve();
   }
 
+  #later(): void {
+    this.#again ??= setImmediate(() => {
+      this.#again = undefined;
+      this.#pump();
+    });
+  }
+
+  /** Whether there is the room that somebody asked for; it is told once. */
+  #hasRoom(): boolean {
+    const due = this.#senders.length === 0 && this.#transmitter.inFlight <= this.#askedAt >> 1;
+    if (due) this.#askedAt = -1;
+    return due;
+  }
+
   #waiting(): boolean {
-    return this.#senders.length > 0 || this.#flushers.length > 0;
+    return this.#askedAt >= 0 || this.#senders.length > 0 || this.#flushers.length > 0;
   }
 
   #until(): 'half' | 'all' {
-    return this.#senders.length > 0 ? 'half' : 'all';
+    return this.#askedAt >= 0 || this.#senders.length > 0 ? 'half' : 'all';
   }
 }

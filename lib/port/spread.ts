@@ -24,8 +24,18 @@ export class Spread {
     if (queues.length > 0) this.#open = queues;
   }
 
-  /** The first frames, as many as there is room for now. Returns how many. */
+  /** The first frames, as many as there is room for now; where not all, asks for more. Returns how many. */
   trySend(frames: Sendable | readonly Sendable[]): number {
+    const sent = this.#offer(frames);
+    if (!isMany(frames)) {
+      if (sent === 0) this.#queueOf(frames).askForRoom();
+    } else if (sent < frames.length) {
+      this.#queueOf(frames[sent] as Sendable).askForRoom();
+    }
+    return sent;
+  }
+
+  #offer(frames: Sendable | readonly Sendable[]): number {
     try {
       if (isMany(frames))
         return this.#open.length === 1 ? this.#toOne(frames) : this.#toMany(frames);
@@ -41,7 +51,7 @@ export class Spread {
 
   send(frames: Sendable | readonly Sendable[]): Promise<void> {
     try {
-      const sent = this.trySend(frames);
+      const sent = this.#offer(frames);
       if (sent === (isMany(frames) ? frames.length : 1)) return DONE;
       const waiting = this.#wait(isMany(frames) ? frames : [frames], sent);
       // Only the end of the port rejects it, which the port tells everywhere: that must not end the

@@ -13,8 +13,12 @@ export class Traffic {
   readonly #pairs: readonly QueuePair[];
   readonly #queues: readonly SendQueue[];
 
-  /** `fail` hears of a ring that breaks, or that the device gave up. */
-  constructor(pairs: readonly QueuePair[], fail: (error: Error) => void) {
+  /** `fail` hears of a ring that breaks, or that the device gave up; `room` where it was asked for. */
+  constructor(
+    pairs: readonly QueuePair[],
+    hear: { fail: (error: Error) => void; room: () => void },
+  ) {
+    const { fail } = hear;
     this.#pairs = pairs;
     const lanes = pairs.map(({ receiver, config, counters }) => ({
       receiver,
@@ -24,7 +28,7 @@ export class Traffic {
     this.receiving = new ReceiveLoop(lanes, fail);
     this.#queues = pairs.map(
       ({ transmitter, config, counters }) =>
-        new SendQueue(transmitter, config.transmit.call, counters, fail),
+        new SendQueue(transmitter, config.transmit.call, counters, hear),
     );
     this.sending = new Spread(this.#queues, fail);
     for (const [index, { config }] of pairs.entries()) {

@@ -46,6 +46,29 @@ describe('a process', () => {
     expect(code).toBe(0);
   });
 
+  test("goes on when a listener of 'drain' throws, and so does its port", async () => {
+    const { code, stdout, stderr } = await runChild(
+      `
+      const port = await vhost.NetPort.open({ tap: process.argv[1], queueSize: 16 });
+      const frames = new Array(300).fill(new Uint8Array(60));
+      process.on('uncaughtException', ({ message }) => {
+        port.send(frames).then(() => port.flush()).then(() => {
+          console.log(message, port.counters.txFrames === 300 + taken);
+          return port.close();
+        });
+      });
+      port.once('drain', () => {
+        throw new Error('from the listener');
+      });
+      const taken = port.trySend(frames);
+      `,
+      { args: [tapName()] },
+    );
+    expect(stderr).toBe('');
+    expect(stdout).toBe('from the listener true\n');
+    expect(code).toBe(0);
+  });
+
   test('that exits with a port open leaves nothing behind', async () => {
     const name = tapName();
     const { code, stdout, stderr } = await runChild(

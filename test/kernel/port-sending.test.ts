@@ -40,6 +40,36 @@ describe('back-pressure', () => {
     expect(port.trySend([])).toBe(0);
   });
 
+  test("'drain' tells of room after trySend() took too few, once for each time", async () => {
+    const { port, wire } = await openPortAndWire({ queueSize: 16 });
+    const all = frames(3000);
+    let [sent, short, drains] = [0, 0, 0];
+    const go = () => {
+      while (sent < all.length) {
+        const batch = all.slice(sent, sent + 50);
+        const taken = port.trySend(batch);
+        sent += taken;
+        if (taken === batch.length) continue;
+        short++;
+        return;
+      }
+    };
+    port.on('drain', () => {
+      drains++;
+      go();
+    });
+    go();
+    // Who was refused is told later, never from within the call.
+    expect(drains).toBe(0);
+    await wire.expect(3000, () => 60);
+    expect(short).toBeGreaterThan(10);
+    expect(drains).toBe(short);
+    // Nobody was refused since.
+    await port.send(frames(100));
+    await port.flush();
+    expect(drains).toBe(short);
+  });
+
   test('trySend() does not overtake a send() that waits', async () => {
     const { port, wire } = await openPortAndWire({ queueSize: 16 }, 65_600);
     // Long ones: the device must not be done with them before we look.

@@ -35,12 +35,13 @@ function hosted(): Hosted {
   const features = PORT_FEATURES;
   const pair = closedAfterwards(new QueuePair({ ...sizes, index: 0, memory, layout, features }));
   const errors: Error[] = [];
-  const traffic = new Traffic([pair], (error) => {
+  const fail = (error: Error) => {
     errors.push(error);
     traffic.silence();
     traffic.sending.end(error);
     traffic.receiving.end(error);
-  });
+  };
+  const traffic = new Traffic([pair], { fail, room: () => {} });
   const device = (addresses: typeof layout.receive) =>
     new ModelDevice(memory, { size: SIZE, addresses, eventIdx: true });
   traffic.receiving.post();
@@ -220,7 +221,10 @@ test('a device that shows room whenever it is asked, and has none, does not hold
   const fail = (error: Error) => {
     throw error;
   };
-  const queue = new SendQueue(restless as Transmitter, event, noCounters(), fail);
+  const queue = new SendQueue(restless as Transmitter, event, noCounters(), {
+    fail,
+    room: () => {},
+  });
   const waiting = queue.wait([FRAME], 0);
   await sleep(30);
   // It goes on looking, and timers have their turn.

@@ -30,6 +30,11 @@ export class Contestant {
     return new Contestant('vhost-net', [process.execPath, ...nodeArgs, script('port')]);
   }
 
+  /** The library, where nothing is left for the garbage collector. */
+  static quiet(...nodeArgs: string[]): Contestant {
+    return new Contestant('vhost-net', [process.execPath, ...nodeArgs, script('quiet')]);
+  }
+
   static c(): Contestant {
     return new Contestant(Contestant.C, [programPath('vhost')]);
   }
@@ -82,6 +87,6 @@ export class Contestant {
   }
 }
 
-function script(name: 'port' | 'file'): string {
+function script(name: 'port' | 'quiet' | 'file'): string {
   return fileURLToPath(new URL(`./contestants/${name}.js`, import.meta.url));
 }
