@@ -1,5 +1,6 @@
 /** The compiled command, run as its users run it. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { cleanup } from './cleanup.js';
 import { until } from './host.js';
@@ -36,9 +37,23 @@ export class Run {
       this.child.on('close', (code, signal) => resolve({ code, signal }));
     });
     cleanup(async () => {
+      // What it started would go on, and keep its output open.
+      const own = this.children;
       this.child.kill('SIGKILL');
+      for (const pid of own) process.kill(pid, 'SIGKILL');
       await this.ended;
     });
+  }
+
+  /** The processes that it started and that run; none once it ended. */
+  get children(): number[] {
+    const { pid } = this.child;
+    try {
+      const list = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+      return list.split(' ').filter(Boolean).map(Number);
+    } catch {
+      return [];
+    }
   }
 
   /** The JSON lines so far. */
