@@ -40,7 +40,13 @@ export class Run {
       // What it started would go on, and keep its output open.
       const own = this.children;
       this.child.kill('SIGKILL');
-      for (const pid of own) process.kill(pid, 'SIGKILL');
+      for (const pid of own) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It ended by itself meanwhile.
+        }
+      }
       await this.ended;
     });
   }
