@@ -13,10 +13,11 @@ import {
   IFF_VNET_HDR,
 } from '../uapi/tun.js';
 import { duplicate } from './descriptor.js';
-import { checkInterfaceName, NetInterface } from './net-interface.js';
+import { checkInterfaceName } from './net-interface.js';
 import { TunQueue, UNLIMITED_SEND_BUFFER } from './tun-queue.js';
 
 const TUN_PATH = '/dev/net/tun';
+const EBUSY = -16;
 
 export interface TapOptions {
   /** Layer 2 (Ethernet frames) or layer 3 (IP packets). Default: `'tap'`. */
@@ -60,22 +61,24 @@ export class Tap extends TunQueue {
    */
   static open(name: string, options: TapOptions = {}): Tap {
     checkInterfaceName(name);
-    const existed = new NetInterface(name).exists;
-    let flags = (options.mode ?? 'tap') === 'tap' ? IFF_TAP : IFF_TUN;
-    flags |= IFF_NO_PI;
-    if (options.vnetHeader ?? true) flags |= IFF_VNET_HDR;
-    if (options.multiQueue ?? allowsMany(name)) flags |= IFF_MULTI_QUEUE;
-    if (options.exclusive) flags |= IFF_TUN_EXCL;
-    if (options.backpressure) flags |= backpressureFlag();
+    const { mode = 'tap', vnetHeader = true, multiQueue, exclusive, backpressure } = options;
+    let flags = (mode === 'tap' ? IFF_TAP : IFF_TUN) | IFF_NO_PI;
+    if (vnetHeader) flags |= IFF_VNET_HDR;
+    if (multiQueue) flags |= IFF_MULTI_QUEUE;
+    if (backpressure) flags |= backpressureFlag();
     const fd = openTun();
     try {
-      const attached = checkedValue<{ name: string; flags: number }>(
-        native.tunSetIff(fd, name, flags),
-        'ioctl(TUNSETIFF)',
-        name,
-        [flags],
-      );
-      return new Tap(fd, attached.name, !existed);
+      // Not asked for by name before: for one that is not there the kernel runs modprobe.
+      let attached = native.tunSetIff(fd, name, flags | IFF_TUN_EXCL);
+      const created = attached !== EBUSY;
+      if (attached === EBUSY && !exclusive) {
+        if (multiQueue === undefined && allowsMany(name)) flags |= IFF_MULTI_QUEUE;
+        attached = native.tunSetIff(fd, name, flags);
+      }
+      const { name: given } = checkedValue<{ name: string }>(attached, 'ioctl(TUNSETIFF)', name, [
+        flags,
+      ]);
+      return new Tap(fd, given, created);
     } catch (error) {
       fd.close();
       throw error;

@@ -1,3 +1,6 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   IFF_MULTI_QUEUE,
@@ -14,6 +17,7 @@ import { keep, newTap, plainFile } from '../support/device.js';
 import { errnoOf, expectCode, expectSystemError, thrownBy } from '../support/errors.js';
 import { KERNEL_LINE, tapName } from '../support/host.js';
 
+const MODPROBE = '/proc/sys/kernel/modprobe';
 const SETIFF = 'ioctl(TUNSETIFF)';
 /** What each kernel line's driver can do. */
 const LEAST = 0x7173;
@@ -88,6 +92,25 @@ describe('a descriptor without an interface', () => {
 });
 
 describe('opening a TAP', () => {
+  test('runs no modprobe for its name', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'vhost-net-modprobe-'));
+    const asked = join(folder, 'asked');
+    const before = readFileSync(MODPROBE, 'utf8');
+    writeFileSync(join(folder, 'modprobe'), `#!/bin/sh\necho "$@" >> ${asked}\n`, { mode: 0o755 });
+    writeFileSync(MODPROBE, join(folder, 'modprobe'));
+    onTestFinished(() => {
+      writeFileSync(MODPROBE, before);
+      rmSync(folder, { recursive: true });
+    });
+    // It would be heard of: this asks by a name that nothing has.
+    const name = tapName();
+    expect(new NetInterface(name).exists).toBe(false);
+    expect(readFileSync(asked, 'utf8')).toContain(`netdev-${name}`);
+    rmSync(asked);
+    newTap();
+    expect(existsSync(asked)).toBe(false);
+  });
+
   test('makes an interface, and closing it removes the interface', () => {
     const tap = newTap();
     expect(tap.created).toBe(true);
