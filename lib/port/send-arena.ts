@@ -18,9 +18,8 @@ export class SendArena {
   /** Where the next piece begins, unless it goes to the start; and the bytes that are taken. */
   #offset = 0;
   #taken = 0;
-  /** The pieces in the order they were taken: their bytes with those skipped, whether done with. */
-  readonly #sizes: Uint32Array;
-  readonly #done: Uint8Array;
+  /** The pieces in the order they were taken: their bytes with those skipped, less than 0 when done with. */
+  readonly #sizes: Int32Array;
   #oldest = 0;
   #next = 0;
   #pieces = 0;
@@ -30,8 +29,7 @@ export class SendArena {
   /** `capacity` bytes, a multiple of 64 below 2^32, for at most `pieces` frames at a time. */
   constructor(capacity: number, pieces: number) {
     this.capacity = capacity;
-    this.#sizes = new Uint32Array(pieces);
-    this.#done = new Uint8Array(pieces);
+    this.#sizes = new Int32Array(pieces);
   }
 
   /** The offset of `length` bytes in one piece, or -1 when there is no room. Sets `piece`. */
@@ -49,7 +47,6 @@ export class SendArena {
     if (taken > this.capacity || this.#pieces === this.#sizes.length) return -1;
     const piece = this.#next;
     this.#sizes[piece] = size;
-    this.#done[piece] = 0;
     this.#next = this.#after(piece);
     this.#pieces++;
     this.#taken = taken;
@@ -74,7 +71,6 @@ export class SendArena {
         throw rangeError(`${length} bytes at ${offset} are no piece that was taken after the last`);
       }
       this.#sizes[this.#next] = size;
-      this.#done[this.#next] = 0;
       this.#next = this.#after(this.#next);
       this.#pieces++;
       this.#taken = taken;
@@ -88,9 +84,10 @@ export class SendArena {
   }
 
   giveBack(piece: number): void {
-    this.#done[piece] = 1;
-    while (this.#pieces > 0 && this.#done[this.#oldest] === 1) {
-      this.#taken -= this.#sizes[this.#oldest] as number;
+    const sizes = this.#sizes;
+    sizes[piece] = -(sizes[piece] as number);
+    while (this.#pieces > 0 && (sizes[this.#oldest] as number) < 0) {
+      this.#taken += sizes[this.#oldest] as number;
       this.#oldest = this.#after(this.#oldest);
       this.#pieces--;
     }

@@ -57,7 +57,16 @@ export class SendQueue {
    * for it already: who came first is first. Throws `ERR_RING_BROKEN`.
    */
   offer(frame: Sendable): boolean {
-    return this.#senders.length === 0 && !this.#paused && this.#transmitter.add(frame);
+    return this.#takesMore() && this.#transmitter.add(frame);
+  }
+
+  /** As {@link offer}, the first of the frames. Returns how many. */
+  offerMany(frames: readonly Sendable[]): number {
+    return this.#takesMore() ? this.#transmitter.fill(frames, 0) : 0;
+  }
+
+  #takesMore(): boolean {
+    return this.#senders.length === 0 && !this.#paused;
   }
 
   /** Throws `ERR_RING_BROKEN`. */
@@ -65,10 +74,10 @@ export class SendQueue {
     this.#transmitter.publish();
   }
 
-  /** Calls `room` once, later: when nobody waits and half of what is in flight now has been sent. */
+  /** Calls `room` once, later: when nobody waits and a quarter of what is in flight now has been sent. */
   askForRoom(): void {
     if (this.#askedAt < 0) this.#askedAt = this.#transmitter.inFlight;
-    if (!this.#paused && this.#transmitter.enableCalls('half')) this.#later();
+    if (!this.#paused && this.#transmitter.enableCalls('quarter')) this.#later();
   }
 
   /** Sends the frames from `done` on when there is room. */
@@ -148,7 +157,8 @@ export class SendQueue {
 
   /** Whether there is the room that somebody asked for; it is told once. */
   #hasRoom(): boolean {
-    const due = this.#senders.length === 0 && this.#transmitter.inFlight <= this.#askedAt >> 1;
+    const least = this.#askedAt - (this.#askedAt >> 2);
+    const due = this.#senders.length === 0 && this.#transmitter.inFlight <= least;
     if (due) this.#askedAt = -1;
     return due;
   }
@@ -157,7 +167,7 @@ export class SendQueue {
     return this.#askedAt >= 0 || this.#senders.length > 0 || this.#flushers.length > 0;
   }
 
-  #until(): 'half' | 'all' {
-    return this.#askedAt >= 0 || this.#senders.length > 0 ? 'half' : 'all';
+  #until(): 'quarter' | 'all' {
+    return this.#askedAt >= 0 || this.#senders.length > 0 ? 'quarter' : 'all';
   }
 }

@@ -75,8 +75,7 @@ export class Spread {
 
   #toOne(frames: readonly Sendable[]): number {
     const queue = this.#open[0] as SendQueue;
-    let count = 0;
-    while (count < frames.length && queue.offer(frames[count] as Sendable)) count++;
+    const count = queue.offerMany(frames);
     queue.publish();
     return count;
   }

@@ -13,8 +13,9 @@ import { SendArena } from './send-arena.js';
 
 /** Throws `ERR_INVALID_ARG_TYPE` for what is no frame, `ERR_FRAME_SIZE` for one that no TAP takes. */
 export function checkFrame(frame: Sendable): void {
+  const isFrame = frame instanceof Frame;
   // The first two know all but the arrays of another realm, and are fast.
-  if (!(frame instanceof Uint8Array) && !(frame instanceof Frame) && !isUint8Array(frame)) {
+  if (!isFrame && !(frame instanceof Uint8Array) && !isUint8Array(frame)) {
     throw typeError(`a frame must be a Uint8Array or a Frame, not ${describe(frame)}`);
   }
   if (frame.length < SHORTEST_FRAME || frame.length > LONGEST_FRAME) {
@@ -24,7 +25,7 @@ export function checkFrame(frame: Sendable): void {
       'ERR_FRAME_SIZE',
     );
   }
-  if (frame instanceof Frame && frame.length > frame.buffer.length) {
+  if (isFrame && frame.length > frame.buffer.length) {
     throw rangeError(
       `a frame of ${frame.length} bytes cannot be sent: its buffer has ${frame.buffer.length}`,
       'a received frame is valid until its consumer goes on, or its port is closed: copy what must live longer',
@@ -47,12 +48,19 @@ export class Transmitter {
   readonly #words: Uint32Array;
   /** Everything the bytes lie in: a frame received by this port is copied within it. */
   readonly #memory: Uint8Array;
-  /** Guest address of the first of the bytes; a port's addresses are exact as numbers. */
-  readonly #address: number;
+  /**
+   * Guest address of the first of the bytes, in two words, and the offset at which the low one begins
+   * over: in words, for the arithmetic of larger numbers costs more than all else.
+   */
+  readonly #low: number;
+  readonly #high: number;
+  readonly #carry: number;
   readonly #headerLength: HeaderLength;
   readonly #arena: SendArena;
   /** The arena's piece of each chain in flight. */
   readonly #pieceOf: Uint16Array;
+  /** Room for the chains that came back. */
+  readonly #returned: Uint16Array;
 
   constructor(options: {
     ring: VringDriver;
@@ -71,10 +79,13 @@ export class Transmitter {
     const { buffer, byteOffset, length } = area.bytes;
     this.#words = new Uint32Array(buffer, byteOffset, length / 4);
     this.#memory = new Uint8Array(area.bytes.buffer);
-    this.#address = Number(area.address);
+    this.#low = Number(area.address & 0xffff_ffffn);
+    this.#high = Number(area.address >> 32n);
+    this.#carry = Math.min(length, 2 ** 32 - this.#low);
     this.#headerLength = options.headerLength;
     this.#arena = new SendArena(area.bytes.length, ring.size);
     this.#pieceOf = new Uint16Array(ring.size);
+    this.#returned = new Uint16Array(ring.size);
     this.#takeOver(options.inFlight ?? []);
     ring.disableCalls();
   }
@@ -92,7 +103,7 @@ export class Transmitter {
     const pieces = chains.map(([head], piece) => {
       this.#pieceOf[head] = piece;
       const { address, length } = this.#ring.bufferOf(head);
-      return { offset: address - this.#address, length };
+      return { offset: address - (this.#low + this.#high * 2 ** 32), length };
     });
     this.#arena.restore(pieces);
   }
@@ -108,59 +119,83 @@ export class Transmitter {
   }
 
   /**
-   * Gives the device as many of the frames from `from` on as there is room for. Returns how many.
-   * Every frame must have passed {@link checkFrame}. Throws `ERR_RING_BROKEN`.
+   * Adds as many of the frames from `from` on as there is room for; the device sees them with the next
+   * {@link publish}. Returns how many. Every frame must have passed {@link checkFrame}. Throws
+   * `ERR_RING_BROKEN`.
    */
-  push(frames: readonly Sendable[], from: number): number {
+  fill(frames: readonly Sendable[], from: number): number {
     let at = from;
-    while (at < frames.length && this.add(frames[at] as Sendable)) at++;
-    this.publish();
+    let bytes = 0;
+    for (; at < frames.length; at++) {
+      const frame = frames[at] as Sendable;
+      if (!this.#put(frame)) break;
+      bytes += frame.length;
+    }
+    // Once for all of them: numbers beyond 31 bits are not cheap.
+    this.#counters.txFrames += at - from;
+    this.#counters.txBytes += bytes;
     return at - from;
+  }
+
+  /** As {@link fill}, and shows them. */
+  push(frames: readonly Sendable[], from: number): number {
+    const count = this.fill(frames, from);
+    this.publish();
+    return count;
   }
 
   /** Takes back the room of the frames that the device is done with. */
   reclaim(): void {
-    for (let head = this.#ring.pop(); head >= 0; head = this.#ring.pop()) {
-      this.#arena.giveBack(this.#pieceOf[head] as number);
+    const heads = this.#returned;
+    for (let count = this.#ring.popMany(heads); count > 0; count = this.#ring.popMany(heads)) {
+      for (let i = 0; i < count; i++) {
+        this.#arena.giveBack(this.#pieceOf[heads[i] as number] as number);
+      }
     }
   }
 
   /**
-   * Asks for one call when half of what is in flight has been sent (or all of it). Returns true where
-   * that is so already.
+   * Asks for one call when a quarter of what is in flight has been sent (or all of it): what is left must
+   * last until the program is awake and has sent more, for a device that finds nothing goes to sleep, and
+   * waking it costs more than anything else. Returns true where that is so already.
    */
-  enableCalls(until: 'half' | 'all'): boolean {
+  enableCalls(until: 'quarter' | 'all'): boolean {
     const { inFlight } = this.#ring;
-    return this.#ring.enableCalls(until === 'half' ? inFlight >> 1 : Math.max(0, inFlight - 1));
+    return this.#ring.enableCalls(until === 'quarter' ? inFlight >> 2 : Math.max(0, inFlight - 1));
   }
 
   disableCalls(): void {
     this.#ring.disableCalls();
   }
 
-  /** Adds a frame that the device sees with the next {@link publish}. False where there is no room. */
+  /** As {@link fill}, one frame. False where there is no room. */
   add(frame: Sendable): boolean {
-    const { length } = frame;
+    if (!this.#put(frame)) return false;
+    this.#counters.txFrames++;
+    this.#counters.txBytes += frame.length;
+    return true;
+  }
+
+  #put(frame: Sendable): boolean {
     const header = this.#headerLength;
-    let at = this.#ring.free > 0 ? this.#arena.take(header + length) : -1;
+    const bytes = header + frame.length;
+    let at = this.#arena.take(bytes);
     if (at < 0) {
       this.reclaim();
-      at = this.#ring.free > 0 ? this.#arena.take(header + length) : -1;
+      at = this.#arena.take(bytes);
       if (at < 0) return false;
     }
     if (frame instanceof Frame) {
       writeHeader(this.#bytes, at, header, frame.offload);
       this.#copyFrame(frame, at + header);
     } else {
-      clearWords(this.#words, at / 4, header);
+      clearWords(this.#words, at >>> 2, header);
       this.#bytes.set(frame, at + header);
     }
-    const address = this.#address + at;
-    const high = Math.floor(address / 2 ** 32);
-    const head = this.#ring.addReadable(address >>> 0, high, header + length);
+    const high = at < this.#carry ? this.#high : this.#high + 1;
+    // The arena has as many pieces as the ring has descriptors.
+    const head = this.#ring.addReadable((this.#low + at) >>> 0, high, bytes);
     this.#pieceOf[head] = this.#arena.piece;
-    this.#counters.txFrames++;
-    this.#counters.txBytes += length;
     return true;
   }
 

@@ -17,8 +17,10 @@ export interface IndirectTables {
 /** A chain in flight: its head, the descriptors of the ring it takes, the bytes the device may write. */
 export type ChainRecord = readonly [head: number, descriptors: number, writable: number];
 
-/** Less room than any number of bytes. A chain that is held has less still: -2 less its room. */
-const NOT_IN_FLIGHT = -1;
+/** What a descriptor is the head of: no chain, one that the device has, one that waits to be offered again. */
+const NONE = 0;
+const IN_FLIGHT = 1;
+const HELD = 2;
 
 export class DescriptorTable {
   readonly size: number;
@@ -31,8 +33,10 @@ export class DescriptorTable {
   readonly #tableHigh: number;
   readonly #tableLength: number;
   readonly #next: Uint16Array;
-  /** Bytes that the device may write into a chain; {@link NOT_IN_FLIGHT} where none begins. */
-  readonly #room: Float64Array;
+  /** {@link IN_FLIGHT}, {@link HELD} or {@link NONE} of each descriptor. */
+  readonly #chain: Uint8Array;
+  /** Bytes that the device may write into a chain, as far as it can say so: 32 bits. */
+  readonly #room: Uint32Array;
   /** Descriptors of the ring that a chain takes, and the last of them. Chains of one are not recorded. */
   readonly #taken: Uint16Array;
   readonly #tail: Uint16Array;
@@ -56,7 +60,8 @@ export class DescriptorTable {
       this.#tables = new Uint32Array(tables.region.buffer, tables.offset, bytes / 4);
     }
     this.#next = new Uint16Array(size);
-    this.#room = new Float64Array(size);
+    this.#chain = new Uint8Array(size);
+    this.#room = new Uint32Array(size);
     this.#taken = new Uint16Array(size);
     this.#tail = new Uint16Array(size);
   }
@@ -64,7 +69,7 @@ export class DescriptorTable {
   reset(): void {
     this.#desc.fill(0);
     for (let i = 0; i < this.size; i++) this.#next[i] = i + 1;
-    this.#room.fill(NOT_IN_FLIGHT);
+    this.#chain.fill(NONE);
     this.#taken.fill(1);
     this.#freeHead = 0;
     this.free = this.size;
@@ -74,7 +79,7 @@ export class DescriptorTable {
   get chains(): ChainRecord[] {
     const chains: ChainRecord[] = [];
     this.#room.forEach((room, head) => {
-      if (room >= 0) chains.push([head, this.#taken[head] as number, room]);
+      if (this.inFlight(head)) chains.push([head, this.#taken[head] as number, room]);
     });
     return chains;
   }
@@ -85,7 +90,7 @@ export class DescriptorTable {
    */
   restore(chains: readonly ChainRecord[]): void {
     const inUse = new Uint8Array(this.size);
-    this.#room.fill(NOT_IN_FLIGHT);
+    this.#chain.fill(NONE);
     this.#taken.fill(1);
     this.free = this.size;
     for (const [head, count, writable] of chains) {
@@ -136,6 +141,7 @@ export class DescriptorTable {
     desc[word + 2] = length;
     desc[word + 3] = flags;
     this.#freeHead = this.#next[head] as number;
+    this.#chain[head] = IN_FLIGHT;
     this.#room[head] = flags === VRING_DESC_F_WRITE ? length : 0;
     this.free--;
     return head;
@@ -149,7 +155,7 @@ export class DescriptorTable {
     const head = this.takeOne(low, high, count * VRING_DESC_SIZE, VRING_DESC_F_INDIRECT);
     if (head < 0) return -1;
     const tables = this.#tables as Uint32Array;
-    this.#room[head] = writeTable(tables, at, segments, readable, count);
+    this.#room[head] = inWord(writeTable(tables, at, segments, readable, count));
     return head;
   }
 
@@ -173,13 +179,12 @@ export class DescriptorTable {
 
   /** Whether a chain begins at `head`. */
   inFlight(head: number): boolean {
-    return (this.#room[head] as number) >= 0;
+    return this.#chain[head] === IN_FLIGHT;
   }
 
   /** Whether the device may give back `length` bytes in chain `head`, which may be any number. */
   allows(head: number, length: number): boolean {
-    // One comparison says it all: what is not in flight has less room than 0, what is not there none.
-    return length <= (this.#room[head] as number);
+    return this.#chain[head] === IN_FLIGHT && length <= (this.#room[head] as number);
   }
 
   /** Why {@link DescriptorTable.allows} does not. */
@@ -191,7 +196,7 @@ export class DescriptorTable {
 
   /** Frees a chain that {@link DescriptorTable.allows} allows. */
   release(head: number): void {
-    this.#room[head] = NOT_IN_FLIGHT;
+    this.#chain[head] = NONE;
     const count = this.#taken[head] as number;
     if (count === 1) {
       this.#next[head] = this.#freeHead;
@@ -204,10 +209,23 @@ export class DescriptorTable {
   }
 
   /**
-   * Holds the chains that `count` entries of the used ring give back, from position `used` on: they are
-   * not in flight and keep their descriptors. Heads and lengths go to `heads` and `lengths`, from `to` on.
-   * Returns how many there are before the first that {@link DescriptorTable.allows} does not allow.
+   * Frees the chains that `count` entries of the used ring give back, from position `used` on; their heads
+   * go to `heads`. Returns how many there are before the first that {@link DescriptorTable.allows} does
+   * not allow.
    */
+  releaseMany(ring: Uint32Array, used: number, count: number, heads: Uint16Array): number {
+    const mask = this.size - 1;
+    for (let i = 0; i < count; i++) {
+      const at = 1 + 2 * ((used + i) & mask);
+      const head = ring[at] as number;
+      if (!this.allows(head, ring[at + 1] as number)) return i;
+      this.release(head);
+      heads[i] = head;
+    }
+    return count;
+  }
+
+  /** As {@link DescriptorTable.releaseMany}, for chains that keep their descriptors; `to` is where they go. */
   holdMany(
     ring: Uint32Array,
     used: number,
@@ -216,15 +234,15 @@ export class DescriptorTable {
     lengths: Uint32Array,
     to: number,
   ): number {
+    const chain = this.#chain;
     const room = this.#room;
     const mask = this.size - 1;
     for (let i = 0; i < count; i++) {
       const at = 1 + 2 * ((used + i) & mask);
       const head = ring[at] as number;
       const length = ring[at + 1] as number;
-      const most = room[head] as number;
-      if (!(length <= most)) return i;
-      room[head] = -2 - most;
+      if (chain[head] !== IN_FLIGHT || length > (room[head] as number)) return i;
+      chain[head] = HELD;
       heads[to + i] = head;
       lengths[to + i] = length;
     }
@@ -233,16 +251,21 @@ export class DescriptorTable {
 
   /** Puts a chain that is held in flight again. Returns whether it was held. */
   unhold(head: number): boolean {
-    const room = -2 - (this.#room[head] as number);
-    if (!(room >= 0)) return false;
-    this.#room[head] = room;
+    if (this.#chain[head] !== HELD) return false;
+    this.#chain[head] = IN_FLIGHT;
     return true;
   }
 
   #recordMany(head: number, tail: number, count: number, room: number): void {
-    this.#room[head] = room;
+    this.#chain[head] = IN_FLIGHT;
+    this.#room[head] = inWord(room);
     this.#taken[head] = count;
     this.#tail[head] = tail;
     this.free -= count;
   }
+}
+
+/** The device counts what it wrote in 32 bits, also where a chain has more room. */
+function inWord(room: number): number {
+  return Math.min(room, 0xffff_ffff);
 }

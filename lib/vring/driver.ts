@@ -175,11 +175,25 @@ export class VringDriver {
     const head = this.#used32[at] as number;
     const length = this.#used32[at + 1] as number;
     if (!this.#descriptors.allows(head, length)) throw this.#breakAt(position);
-    if (this.#availNext !== this.#availShown) this.#checkShown(head);
+    if (!this.#allShown) this.#checkShown(head);
     this.#descriptors.release(head);
     this.#usedNext = (position + 1) & MASK;
     this.usedLength = length;
     return head;
+  }
+
+  /**
+   * As {@link VringDriver.pop}, as many chains as `heads` takes at most: their heads go there. Returns how
+   * many, 0 when there is none; see {@link VringDriver.popHeld} for those that are bad.
+   */
+  popMany(heads: Uint16Array): number {
+    const wanted = this.#burst(heads.length);
+    if (wanted <= 0) return 0;
+    return this.#taken(
+      wanted,
+      this.#descriptors.releaseMany(this.#used32, this.#usedNext, wanted, heads),
+      heads[0] as number,
+    );
   }
 
   /**
@@ -189,22 +203,14 @@ export class VringDriver {
    * not published. Throws `ERR_RING_BROKEN`; for a bad chain behind good ones when those were taken.
    */
   popHeld(heads: Uint16Array, lengths: Uint32Array, from = 0, to = heads.length): number {
-    if (this.#broken) throw this.#broken;
-    const position = this.#usedNext;
-    const waiting = (this.#usedSeen - position) & MASK || this.#look();
-    const allShown = this.#availNext === this.#availShown;
-    const room = Math.min(to, heads.length, lengths.length) - from;
-    const wanted = Math.min(waiting, allShown ? room : 1);
+    const wanted = this.#burst(Math.min(to, heads.length, lengths.length) - from);
     if (wanted <= 0) return 0;
     const table = this.#descriptors;
-    const count = table.holdMany(this.#used32, position, wanted, heads, lengths, from);
-    if (count < wanted) {
-      const broken = this.#breakAt((position + count) & MASK);
-      if (count === 0) throw broken;
-    }
-    if (!allShown) this.#checkShown(heads[from] as number);
-    this.#usedNext = (position + count) & MASK;
-    return count;
+    return this.#taken(
+      wanted,
+      table.holdMany(this.#used32, this.#usedNext, wanted, heads, lengths, from),
+      heads[from] as number,
+    );
   }
 
   /**
@@ -218,6 +224,29 @@ export class VringDriver {
       if (!this.#descriptors.unhold(head)) throw rangeError(`chain ${head} is not held`);
       this.#offer(head);
     }
+  }
+
+  /** How many chains to take back at once, where there is room for `room`. Throws `ERR_RING_BROKEN`. */
+  #burst(room: number): number {
+    if (this.#broken) throw this.#broken;
+    const waiting = (this.#usedSeen - this.#usedNext) & MASK || this.#look();
+    return Math.min(waiting, this.#allShown ? room : 1);
+  }
+
+  /** `count` chains of a burst of `wanted` were good, of which `first` was the first. Returns `count`. */
+  #taken(wanted: number, count: number, first: number): number {
+    const position = this.#usedNext;
+    if (count < wanted) {
+      const broken = this.#breakAt((position + count) & MASK);
+      if (count === 0) throw broken;
+    }
+    if (!this.#allShown) this.#checkShown(first);
+    this.#usedNext = (position + count) & MASK;
+    return count;
+  }
+
+  get #allShown(): boolean {
+    return this.#availNext === this.#availShown;
   }
 
   /** How many chains came back. Throws `ERR_RING_BROKEN`. */

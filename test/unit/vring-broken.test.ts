@@ -51,6 +51,24 @@ test.each(Object.keys(LIES))('%s breaks the ring whose chains are held', (name) 
   expect(ring.driver.broken).toBe(true);
 });
 
+test.each(Object.keys(LIES))('%s breaks the ring whose chains are freed in bursts', (name) => {
+  const ring = busyRing();
+  LIES[name]?.(ring);
+  if (ring.device.written > 0) ring.device.show();
+  expect(() => ring.driver.popMany(new Uint16Array(8))).toThrow(BROKEN);
+  expect(ring.driver.broken).toBe(true);
+});
+
+test('good chains before a bad one are freed, and then the ring is broken', () => {
+  const { driver, device } = busyRing();
+  for (const head of [1, 0, 0]) device.complete(head);
+  device.show();
+  const heads = new Uint16Array(8);
+  expect([driver.popMany(heads), heads[0], heads[1]]).toEqual([2, 1, 0]);
+  expect(driver.broken).toBe(true);
+  expect(() => driver.popMany(heads)).toThrow(BROKEN);
+});
+
 test('a chain given back twice breaks the ring the second time', () => {
   const { driver, device } = busyRing();
   device.complete(1);

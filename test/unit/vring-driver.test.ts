@@ -173,6 +173,20 @@ test('chains are taken back in bursts, as many as there are and fit', () => {
   expect(driver.inFlight).toBe(2);
 });
 
+test('chains are freed in bursts', () => {
+  const { driver, device, data } = makeRing({ size: 8 });
+  for (let i = 0; i < 3; i++) driver.addReadable(data, 0, 8);
+  driver.add(segments([data, 8], [data, 8]), 1, 1);
+  driver.publish();
+  for (let i = 0; i < 4; i++) device.take();
+  for (const head of [3, 0, 2, 1]) device.complete(head);
+  device.show();
+  const heads = new Uint16Array(3);
+  expect([driver.popMany(heads), [...heads], driver.free]).toEqual([3, [3, 0, 2], 7]);
+  expect([driver.popMany(heads), heads[0], driver.free]).toEqual([1, 1, 8]);
+  expect(driver.popMany(heads)).toBe(0);
+});
+
 test('chains that are not published yet do not come back with those that are', () => {
   const { driver, device, data } = makeRing({ size: 4 });
   for (let i = 0; i < 2; i++) driver.addWritable(data, 0, 8);

@@ -134,11 +134,11 @@ export class Sending {
   }
 
   #ask(random: Random): string {
-    const until = random.pick(['half', 'all'] as const);
+    const until = random.pick(['quarter', 'all'] as const);
     // What a push added before it broke is known to the ring alone.
     if (this.observer.broken) return 'nothing';
     const { inFlight } = this.observer;
-    const after = until === 'half' ? Math.floor(inFlight / 2) : Math.max(0, inFlight - 1);
+    const after = until === 'quarter' ? Math.floor(inFlight / 4) : Math.max(0, inFlight - 1);
     const waiting = (this.#words.usedIndex - this.observer.usedNext) & 0xffff;
     same('whether to look again', this.#transmitter.enableCalls(until), waiting > after);
     return `asks for a call after ${until}`;
