@@ -9,11 +9,8 @@
 import { checkInteger, rangeError, StateError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import { logVring } from '../log.js';
-import {
-  VRING_AVAIL_F_NO_INTERRUPT,
-  VRING_DESC_F_WRITE,
-  VRING_USED_F_NO_NOTIFY,
-} from '../uapi/virtio-ring.js';
+import { VRING_DESC_F_WRITE, VRING_USED_F_NO_NOTIFY } from '../uapi/virtio-ring.js';
+import { AvailRing } from './avail-ring.js';
 import { DescriptorTable } from './descriptor-table.js';
 import type { VringDriverOptions, VringDriverState } from './driver-options.js';
 import type { VringAddresses } from './layout.js';
@@ -28,18 +25,13 @@ export class VringDriver {
   usedLength = 0;
 
   readonly #descriptors: DescriptorTable;
-  readonly #avail: Uint16Array;
-  /** Where in the avail ring each chain stands: our record, for that memory is the device's to write. */
-  readonly #positionOf: Uint16Array;
+  readonly #avail: AvailRing;
   readonly #used16: Uint16Array;
   readonly #used32: Uint32Array;
   readonly #eventIdx: boolean;
-  /** Where `avail_event` is in #used16, and `used_event` in #avail. */
+  /** Where `avail_event` is in #used16. */
   readonly #availEvent: number;
-  readonly #usedEvent: number;
-  /** Next position in the avail ring, and how far the device was told. */
-  #availNext = 0;
-  #availShown = 0;
+  /** The next position in the used ring, and how far the device was when we looked. */
   #usedNext = 0;
   #usedSeen = 0;
   #broken: StateError | undefined;
@@ -51,13 +43,11 @@ export class VringDriver {
     this.size = size;
     this.addresses = addresses;
     this.#descriptors = new DescriptorTable(memory, views.desc, options.indirect);
-    this.#avail = views.avail;
-    this.#positionOf = new Uint16Array(size);
+    this.#avail = new AvailRing(views.avail, size);
     this.#used16 = views.used16;
     this.#used32 = views.used32;
     this.#eventIdx = options.eventIdx ?? false;
     this.#availEvent = 2 + 4 * size;
-    this.#usedEvent = 2 + size;
     if (options.state) this.#resume(options.state);
     else this.reset();
   }
@@ -65,15 +55,15 @@ export class VringDriver {
   /** What another driver needs to go on with this ring. Every chain added must have been published. */
   get state(): VringDriverState {
     const { chains } = this.#descriptors;
-    return { avail: this.#availShown, used: this.#usedNext, chains };
+    return { avail: this.#avail.shown, used: this.#usedNext, chains };
   }
 
   /** Forgets every chain and clears the ring's memory: for a device that was reset. */
   reset(): void {
     this.#descriptors.reset();
-    this.#avail.fill(0);
+    this.#avail.reset();
     this.#used16.fill(0);
-    this.#availNext = this.#availShown = this.#usedNext = this.#usedSeen = 0;
+    this.#usedNext = this.#usedSeen = 0;
     this.#broken = undefined;
   }
 
@@ -89,7 +79,7 @@ export class VringDriver {
 
   /** Chains that the device has not given back. */
   get inFlight(): number {
-    return (this.#availNext - this.#usedNext) & MASK;
+    return (this.#avail.next - this.#usedNext) & MASK;
   }
 
   /** Chains of these that it gave back, as it says, and that {@link VringDriver.pop} has yet to take. */
@@ -139,9 +129,7 @@ export class VringDriver {
   /** Puts a chain that was taken on the avail ring. */
   #offer(head: number): number {
     if (head < 0) return -1;
-    this.#avail[2 + (this.#availNext & (this.size - 1))] = head;
-    this.#positionOf[head] = this.#availNext;
-    this.#availNext = (this.#availNext + 1) & MASK;
+    this.#avail.offer(head);
     return head;
   }
 
@@ -151,11 +139,10 @@ export class VringDriver {
    */
   publish(): boolean {
     if (this.#broken) throw this.#broken;
-    const now = this.#availNext;
-    const before = this.#availShown;
-    if (now === before) return false;
-    Atomics.store(this.#avail, 1, now);
-    this.#availShown = now;
+    const avail = this.#avail;
+    if (avail.allShown) return false;
+    const { next: now, shown: before } = avail;
+    avail.show();
     if (this.#eventIdx) {
       const event = Atomics.load(this.#used16, this.#availEvent);
       return ((now - event - 1) & MASK) < ((now - before) & MASK);
@@ -175,7 +162,7 @@ export class VringDriver {
     const head = this.#used32[at] as number;
     const length = this.#used32[at + 1] as number;
     if (!this.#descriptors.allows(head, length)) throw this.#breakAt(position);
-    if (!this.#allShown) this.#checkShown(head);
+    if (!this.#avail.allShown) this.#checkShown(head);
     this.#descriptors.release(head);
     this.#usedNext = (position + 1) & MASK;
     this.usedLength = length;
@@ -230,7 +217,7 @@ export class VringDriver {
   #burst(room: number): number {
     if (this.#broken) throw this.#broken;
     const waiting = (this.#usedSeen - this.#usedNext) & MASK || this.#look();
-    return Math.min(waiting, this.#allShown ? room : 1);
+    return Math.min(waiting, this.#avail.allShown ? room : 1);
   }
 
   /** `count` chains of a burst of `wanted` were good, of which `first` was the first. Returns `count`. */
@@ -240,13 +227,9 @@ export class VringDriver {
       const broken = this.#breakAt((position + count) & MASK);
       if (count === 0) throw broken;
     }
-    if (!this.#allShown) this.#checkShown(first);
+    if (!this.#avail.allShown) this.#checkShown(first);
     this.#usedNext = (position + count) & MASK;
     return count;
-  }
-
-  get #allShown(): boolean {
-    return this.#availNext === this.#availShown;
   }
 
   /** How many chains came back. Throws `ERR_RING_BROKEN`. */
@@ -254,7 +237,7 @@ export class VringDriver {
     const position = this.#usedNext;
     const seen = Atomics.load(this.#used16, 1);
     const count = (seen - position) & MASK;
-    const shown = (this.#availShown - position) & MASK;
+    const shown = (this.#avail.shown - position) & MASK;
     if (count > shown) {
       throw this.#break(`it gave back ${count} chains, ${shown} are in flight`);
     }
@@ -264,7 +247,7 @@ export class VringDriver {
 
   /** Asks the device for no calls. With EVENT_IDX it stays quiet by itself until it is asked. */
   disableCalls(): void {
-    if (!this.#eventIdx) Atomics.store(this.#avail, 0, VRING_AVAIL_F_NO_INTERRUPT);
+    if (!this.#eventIdx) this.#avail.setCalls(false);
   }
 
   /**
@@ -273,38 +256,29 @@ export class VringDriver {
    * those, so look again.
    */
   enableCalls(after = 0): boolean {
-    if (this.#eventIdx) {
-      Atomics.store(this.#avail, this.#usedEvent, (this.#usedNext + after) & MASK);
-    } else {
-      Atomics.store(this.#avail, 0, 0);
-    }
+    if (this.#eventIdx) this.#avail.setUsedEvent(this.#usedNext + after);
+    else this.#avail.setCalls(true);
     return ((Atomics.load(this.#used16, 1) - this.#usedNext) & MASK) > after;
   }
 
   /** Throws `ERR_RING_BROKEN` for a chain in flight that was not published. */
   #checkShown(head: number): void {
-    const position = this.#positionOf[head] as number;
-    const unshown = (this.#availNext - this.#availShown) & MASK;
-    if (((position - this.#availShown) & MASK) >= unshown) return;
-    // A chain that the device kept while 65536 others went by has the position of a newer one.
-    for (let other = 0; other < this.size; other++) {
-      if (other === head || this.#positionOf[other] !== position) continue;
-      if (this.#descriptors.inFlight(other)) return;
-    }
+    if (this.#avail.wasShown(head, (other) => this.#descriptors.inFlight(other))) return;
     throw this.#break(`it gave back chain ${head}, of which it was not told`);
   }
 
   /** Throws `ERR_OUT_OF_RANGE` for a state that cannot be this ring's. */
   #resume({ avail, used, chains }: VringDriverState): void {
     this.#descriptors.restore(chains);
-    this.#availNext = this.#availShown = checkInteger('avail', avail, 0, MASK);
+    checkInteger('avail', avail, 0, MASK);
     this.#usedNext = this.#usedSeen = checkInteger('used', used, 0, MASK);
     if (((avail - used) & MASK) !== chains.length) {
       throw rangeError(`${chains.length} chains cannot be in flight from ${used} to ${avail}`);
     }
-    chains.forEach(([head], i) => {
-      this.#positionOf[head] = used + i;
-    });
+    this.#avail.resume(
+      avail,
+      chains.map(([head]) => head),
+    );
   }
 
   /** Breaks the ring for what the device wrote at this position of the used ring. */
