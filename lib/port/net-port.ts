@@ -57,7 +57,9 @@ export class NetPort extends PortLifecycle {
     return withParts(checkPortOptions(options), stopped, (parts) => {
       const port = new NetPort(parts);
       port.traffic.receiving.post();
-      logPort('open %s, features 0x%s', port.tap.interface.name, port.features.toString(16));
+      if (logPort.enabled) {
+        logPort('open %s, features 0x%s', port.tap.interface.name, port.features.toString(16));
+      }
       return port;
     });
   }

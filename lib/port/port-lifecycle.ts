@@ -201,7 +201,7 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
       () => this.#memory.close(),
       () => Promise.all(this.taps.map((tap) => tap.closeAsync())),
     ]);
-    logPort('closed %s', this.tap.interface.name);
+    if (logPort.enabled) logPort('closed %s', this.tap.interface.name);
     this.emit('close');
   }
 

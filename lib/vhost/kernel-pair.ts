@@ -124,7 +124,9 @@ export class KernelPair {
         this.#served[index] = { config, err };
         // What lies in the ring already may have been kicked to a device that is no more.
         config.kick.signal();
-        logVhost('%s serves ring %d from %d', this.queue.interface.name, index, config.base);
+        if (logVhost.enabled) {
+          logVhost('%s serves ring %d from %d', this.queue.interface.name, index, config.base);
+        }
       }
     } catch (error) {
       for (const { index, err } of served) if (!this.#served[index]) err?.close();

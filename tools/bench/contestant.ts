@@ -16,6 +16,7 @@ export class Contestant {
   readonly name: string;
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
+  readonly #done = new Set<string>();
 
   private constructor(name: string, command: readonly string[]) {
     this.name = name;
@@ -56,6 +57,13 @@ export class Contestant {
 
   get pid(): number {
     return this.#child.pid as number;
+  }
+
+  /** Whether it is asked this for the first time. */
+  isNew(what: string): boolean {
+    if (this.#done.has(what)) return false;
+    this.#done.add(what);
+    return true;
   }
 
   /** Sends a command and returns what it took. Throws where the program ended or takes too long. */

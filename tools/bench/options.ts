@@ -8,6 +8,8 @@ export interface Effort {
   rounds: number;
   /** Length of a round, in ms. */
   roundMs: number;
+  /** How long a program does a new kind of thing before it is measured, in ms: until its code is compiled. */
+  warmUpMs: number;
   /** Only the cases that the table of targets names. */
   quick: boolean;
 }
@@ -22,8 +24,8 @@ export interface Options {
   ring: boolean;
 }
 
-export const FULL: Effort = { rounds: 5, roundMs: 300, quick: false };
-export const QUICK: Effort = { rounds: 3, roundMs: 150, quick: true };
+export const FULL: Effort = { rounds: 5, roundMs: 300, warmUpMs: 4000, quick: false };
+export const QUICK: Effort = { rounds: 5, roundMs: 200, warmUpMs: 2500, quick: true };
 
 interface Given {
   kernel?: string;

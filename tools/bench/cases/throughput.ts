@@ -92,12 +92,17 @@ function baselineName({ contestant }: Lane, { direction }: Load): string {
 
 type Move = (load: Load, lane: Lane, count: number) => Promise<Took>;
 
-/** How many frames a program moves in a round; in finding out, its code gets warm. */
+/** How many frames a program moves in a round; before, its code gets warm, where it never did this. */
 async function calibrate(load: Load, lane: Lane, effort: Effort, move: Move): Promise<number> {
-  let count = 1024;
-  for (const part of [0.5, 1, 1]) {
+  const { direction, length, pairs } = load;
+  const warm = lane.contestant.isNew(`${direction} ${length === SUPER_FRAME} ${pairs > 1}`)
+    ? effort.warmUpMs
+    : effort.roundMs;
+  let count = whole(load, 1024);
+  for (let spent = 0; spent < warm; ) {
     const { frames, ns } = await move(load, lane, count);
-    count = whole(load, (frames / ns) * effort.roundMs * 1e6 * part);
+    spent += ns / 1e6;
+    count = whole(load, (frames / ns) * effort.roundMs * 1e6);
   }
   return count;
 }

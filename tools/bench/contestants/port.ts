@@ -37,20 +37,36 @@ async function receive(count: number): Promise<number> {
   return sum;
 }
 
-async function respond(count: number): Promise<void> {
-  const port = firstPort();
-  const address = new Uint8Array(6);
-  let received = 0;
-  for await (const frames of port) {
+/** Frames that are still to be answered, and what to do when all are. */
+let unanswered = 0;
+let answeredAll = () => {};
+
+/** Sends every frame back from where it came, from now until the port is closed. */
+function answer(port: NetPort): void {
+  port.onFrames((frames) => {
     for (const { bytes } of frames) {
-      address.set(bytes.subarray(0, 6));
-      bytes.copyWithin(0, 6, 12);
-      bytes.set(address, 6);
+      for (let i = 0; i < 6; i++) {
+        const own = bytes[i] as number;
+        bytes[i] = bytes[i + 6] as number;
+        bytes[i + 6] = own;
+      }
     }
-    await port.send(frames);
-    received += frames.length;
-    if (received >= count) return;
-  }
+    port.trySend(frames);
+    unanswered -= frames.length;
+    if (unanswered <= 0) answeredAll();
+  });
+}
+
+const answering = new WeakSet<NetPort>();
+
+function respond(count: number): Promise<void> {
+  const port = firstPort();
+  unanswered = count;
+  if (!answering.has(port)) answer(port);
+  answering.add(port);
+  return new Promise((resolve) => {
+    answeredAll = resolve;
+  });
 }
 
 async function closeAll(): Promise<void> {
