@@ -138,18 +138,27 @@ export class ReceiveLoop {
   }
 
   #deliver(): void {
-    for (let i = 0; i < BATCHES_PER_TURN && this.#listener; i++) {
-      let batch: Batch | undefined;
-      try {
-        batch = this.#take();
-      } catch (error) {
-        this.#fail(error as Error);
-        return;
+    let more = true;
+    try {
+      for (let i = 0; i < BATCHES_PER_TURN; i++) {
+        const batch = this.#tryTake();
+        more = batch !== undefined;
+        if (!batch || !this.#listener) return;
+        this.#listener(batch);
       }
-      if (!batch) return;
-      // A listener that throws must not stop the port: the rest comes in the next turn.
-      if (i === 0) this.#later();
-      this.#listener(batch);
+    } finally {
+      // Also after a listener that threw, which must not stop the port.
+      if (more && !this.#ended) this.#later();
+    }
+  }
+
+  /** As {@link #take}; an error is the port's. */
+  #tryTake(): Batch | undefined {
+    try {
+      return this.#take();
+    } catch (error) {
+      this.#fail(error as Error);
+      return undefined;
     }
   }
 
