@@ -22,6 +22,7 @@ export class Frame {
   /** The queue pair that it came by, from 0. */
   readonly pair: number;
   #bytes: Uint8Array;
+  #words: Uint32Array | null | undefined;
 
   /** @internal Ports make frames. */
   constructor(buffer: Uint8Array, pair = 0) {
@@ -42,6 +43,12 @@ export class Frame {
     return frame;
   }
 
+  /** @internal The whole words of `buffer`, where it begins on one; made when first needed. */
+  get words(): Uint32Array | null {
+    if (this.#words === undefined) this.#words = wordsOf(this.buffer);
+    return this.#words;
+  }
+
   /**
    * The frame's bytes, as a view of `buffer`. A view is made only when the length differs from that
    * of the last frame in this buffer.
@@ -50,6 +57,10 @@ export class Frame {
     if (this.#bytes.length !== this.length) this.#bytes = this.buffer.subarray(0, this.length);
     return this.#bytes;
   }
+}
+
+function wordsOf({ buffer, byteOffset, length }: Uint8Array): Uint32Array | null {
+  return byteOffset % 4 === 0 ? new Uint32Array(buffer, byteOffset, Math.floor(length / 4)) : null;
 }
 
 /** What {@link NetPort.send} takes: bytes that need no offload, or a frame with its header. */

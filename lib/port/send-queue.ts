@@ -12,6 +12,12 @@ interface Sender {
   reject: (error: Error) => void;
 }
 
+/**
+ * Parts of what is in flight after which a sender that waits is called. What is left then must last until
+ * the program is awake and has sent more: a device that finds nothing goes to sleep, and waking it costs
+ * more than anything else. But each call costs too.
+ */
+const PARTS = [1 / 8, 1 / 4, 1 / 2, 3 / 4];
 /** Looks in a row at a ring that has room again each time, before others get their turn. */
 const LOOKS_PER_TURN = 16;
 
@@ -22,6 +28,9 @@ export class SendQueue {
   #paused = false;
   /** Frames that were in flight when somebody who does not wait asked for room, or -1. */
   #askedAt = -1;
+  /** Which of the parts, by how much was left the last times of what was in flight at the asking. */
+  #part = 1;
+  #asking = 0;
   #again: NodeJS.Immediate | undefined;
   readonly #room: () => void;
   readonly #flushers: { resolve: () => void; reject: (error: Error) => void }[] = [];
@@ -37,6 +46,7 @@ export class SendQueue {
     this.#room = room;
     call.onSignal((count) => {
       counters.txCalls += count;
+      this.#learn();
       this.#pump();
     });
     call.unref();
@@ -74,10 +84,10 @@ export class SendQueue {
     this.#transmitter.publish();
   }
 
-  /** Calls `room` once, later: when nobody waits and a quarter of what is in flight now has been sent. */
+  /** Calls `room` once, later: when nobody waits and part of what is in flight now has been sent. */
   askForRoom(): void {
     if (this.#askedAt < 0) this.#askedAt = this.#transmitter.inFlight;
-    if (!this.#paused && this.#transmitter.enableCalls('quarter')) this.#later();
+    if (!this.#paused && this.#enableCalls()) this.#later();
   }
 
   /** Sends the frames from `done` on when there is room. */
@@ -126,7 +136,7 @@ export class SendQueue {
           this.#transmitter.disableCalls();
           return tell;
         }
-        if (!this.#transmitter.enableCalls(this.#until())) return tell;
+        if (!this.#enableCalls()) return tell;
       }
       // A device that says otherwise at every look must not hold up the event loop.
       this.#later();
@@ -157,17 +167,29 @@ export class SendQueue {
 
   /** Whether there is the room that somebody asked for; it is told once. */
   #hasRoom(): boolean {
-    const least = this.#askedAt - (this.#askedAt >> 2);
-    const due = this.#senders.length === 0 && this.#transmitter.inFlight <= least;
-    if (due) this.#askedAt = -1;
-    return due;
+    if (this.#askedAt < 0 || this.#senders.length > 0) return false;
+    const { inFlight } = this.#transmitter;
+    if (inFlight >= this.#askedAt && inFlight > 0) return false;
+    this.#askedAt = -1;
+    return true;
   }
 
   #waiting(): boolean {
     return this.#askedAt >= 0 || this.#senders.length > 0 || this.#flushers.length > 0;
   }
 
-  #until(): 'quarter' | 'all' {
-    return this.#askedAt >= 0 || this.#senders.length > 0 ? 'quarter' : 'all';
+  /** Returns true where there is no need to wait for the call. */
+  #enableCalls(): boolean {
+    const hurry = this.#askedAt >= 0 || this.#senders.length > 0;
+    this.#asking = this.#transmitter.inFlight;
+    return this.#transmitter.enableCalls(hurry ? (PARTS[this.#part] as number) : 1);
+  }
+
+  /** Asks earlier the next time where little was left when the call came, later where much was. */
+  #learn(): void {
+    if (this.#askedAt < 0 && this.#senders.length === 0) return;
+    const left = this.#transmitter.waiting / this.#asking;
+    if (left < 1 / 8) this.#part = Math.max(0, this.#part - 1);
+    else if (left > 3 / 8) this.#part = Math.min(PARTS.length - 1, this.#part + 1);
   }
 }

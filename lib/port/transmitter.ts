@@ -11,6 +11,9 @@ import { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from './frame.js'
 import type { BufferArea } from './port-memory.js';
 import { SendArena } from './send-arena.js';
 
+/** Words of the longest frame that is copied word by word. */
+const SHORT_WORDS = 64;
+
 /** Throws `ERR_INVALID_ARG_TYPE` for what is no frame, `ERR_FRAME_SIZE` for one that no TAP takes. */
 export function checkFrame(frame: Sendable): void {
   const isFrame = frame instanceof Frame;
@@ -155,13 +158,12 @@ export class Transmitter {
   }
 
   /**
-   * Asks for one call when a quarter of what is in flight has been sent (or all of it): what is left must
-   * last until the program is awake and has sent more, for a device that finds nothing goes to sleep, and
-   * waking it costs more than anything else. Returns true where that is so already.
+   * Asks for one call when this part (0 to 1) of what is in flight has been sent. Returns true where that
+   * is so already.
    */
-  enableCalls(until: 'quarter' | 'all'): boolean {
+  enableCalls(part: number): boolean {
     const { inFlight } = this.#ring;
-    return this.#ring.enableCalls(until === 'quarter' ? inFlight >> 2 : Math.max(0, inFlight - 1));
+    return this.#ring.enableCalls(Math.min(Math.floor(inFlight * part), Math.max(0, inFlight - 1)));
   }
 
   disableCalls(): void {
@@ -207,7 +209,14 @@ export class Transmitter {
   }
 
   #copyFrame(frame: Frame, to: number): void {
-    const { buffer } = frame;
+    const { buffer, words } = frame;
+    const count = Math.ceil(frame.length / 4);
+    // The engine's copies are calls; so few words are copied before those begin.
+    if (words && count <= Math.min(words.length, SHORT_WORDS) && to % 4 === 0) {
+      const at = to / 4;
+      for (let i = 0; i < count; i++) this.#words[at + i] = words[i] as number;
+      return;
+    }
     if (buffer.buffer === this.#memory.buffer) {
       const start = buffer.byteOffset;
       this.#memory.copyWithin(this.#bytes.byteOffset + to, start, start + frame.length);

@@ -134,14 +134,14 @@ export class Sending {
   }
 
   #ask(random: Random): string {
-    const until = random.pick(['quarter', 'all'] as const);
+    const part = random.pick([0, 1 / 8, 1 / 4, 3 / 4, 1]);
     // What a push added before it broke is known to the ring alone.
     if (this.observer.broken) return 'nothing';
     const { inFlight } = this.observer;
-    const after = until === 'quarter' ? Math.floor(inFlight / 4) : Math.max(0, inFlight - 1);
+    const after = Math.max(0, Math.min(Math.floor(inFlight * part), inFlight - 1));
     const waiting = (this.#words.usedIndex - this.observer.usedNext) & 0xffff;
-    same('whether to look again', this.#transmitter.enableCalls(until), waiting > after);
-    return `asks for a call after ${until}`;
+    same('whether to look again', this.#transmitter.enableCalls(part), waiting > after);
+    return `asks for a call after ${part}`;
   }
 
   #draw(random: Random): Sendable {
