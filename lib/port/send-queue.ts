@@ -17,7 +17,7 @@ interface Sender {
  * the program is awake and has sent more: a device that finds nothing goes to sleep, and waking it costs
  * more than anything else. But each call costs too.
  */
-const PARTS = [1 / 8, 1 / 4, 1 / 2, 3 / 4];
+const PARTS = [1 / 8, 1 / 4, 1 / 2];
 /** Looks in a row at a ring that has room again each time, before others get their turn. */
 const LOOKS_PER_TURN = 16;
 
@@ -190,6 +190,6 @@ export class SendQueue {
     if (this.#askedAt < 0 && this.#senders.length === 0) return;
     const left = this.#transmitter.waiting / this.#asking;
     if (left < 1 / 8) this.#part = Math.max(0, this.#part - 1);
-    else if (left > 3 / 8) this.#part = Math.min(PARTS.length - 1, this.#part + 1);
+    else if (left > 5 / 8) this.#part = Math.min(PARTS.length - 1, this.#part + 1);
   }
 }
