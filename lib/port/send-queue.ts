@@ -13,11 +13,11 @@ interface Sender {
 }
 
 /**
- * Parts of what is in flight after which a sender that waits is called. What is left then must last until
+ * Eighths of what is in flight after which a sender that waits is called. What is left then must last until
  * the program is awake and has sent more: a device that finds nothing goes to sleep, and waking it costs
  * more than anything else. But each call costs too.
  */
-const PARTS = [1 / 8, 1 / 4, 1 / 2];
+const EIGHTHS = [1, 2, 4];
 /** Looks in a row at a ring that has room again each time, before others get their turn. */
 const LOOKS_PER_TURN = 16;
 
@@ -28,8 +28,8 @@ export class SendQueue {
   #paused = false;
   /** Frames that were in flight when somebody who does not wait asked for room, or -1. */
   #askedAt = -1;
-  /** Which of the parts, by how much was left the last times of what was in flight at the asking. */
-  #part = 1;
+  /** Which of them, by how much was left the last times of what was in flight at the asking. */
+  #choice = 1;
   #asking = 0;
   #again: NodeJS.Immediate | undefined;
   readonly #room: () => void;
@@ -182,14 +182,14 @@ export class SendQueue {
   #enableCalls(): boolean {
     const hurry = this.#askedAt >= 0 || this.#senders.length > 0;
     this.#asking = this.#transmitter.inFlight;
-    return this.#transmitter.enableCalls(hurry ? (PARTS[this.#part] as number) : 1);
+    return this.#transmitter.enableCalls(hurry ? (EIGHTHS[this.#choice] as number) : 8);
   }
 
   /** Asks earlier the next time where little was left when the call came, later where much was. */
   #learn(): void {
     if (this.#askedAt < 0 && this.#senders.length === 0) return;
     const left = this.#transmitter.waiting / this.#asking;
-    if (left < 1 / 8) this.#part = Math.max(0, this.#part - 1);
-    else if (left > 5 / 8) this.#part = Math.min(PARTS.length - 1, this.#part + 1);
+    if (left < 1 / 8) this.#choice = Math.max(0, this.#choice - 1);
+    else if (left > 5 / 8) this.#choice = Math.min(EIGHTHS.length - 1, this.#choice + 1);
   }
 }

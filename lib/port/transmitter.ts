@@ -158,12 +158,12 @@ export class Transmitter {
   }
 
   /**
-   * Asks for one call when this part (0 to 1) of what is in flight has been sent. Returns true where that
-   * is so already.
+   * Asks for one call when so many eighths (0 to 8) of what is in flight have been sent. Returns true where
+   * that is so already.
    */
-  enableCalls(part: number): boolean {
+  enableCalls(eighths: number): boolean {
     const { inFlight } = this.#ring;
-    return this.#ring.enableCalls(Math.min(Math.floor(inFlight * part), Math.max(0, inFlight - 1)));
+    return this.#ring.enableCalls(Math.min((inFlight * eighths) >> 3, Math.max(0, inFlight - 1)));
   }
 
   disableCalls(): void {

@@ -76,6 +76,25 @@ test('a frame of the caller’s own is sent with its header, and filled anew for
   expect(next()).toMatchObject({ header: new Uint8Array(12), bytes: pattern(60) });
 });
 
+test('frames of every short length arrive whole, wherever in memory they begin', () => {
+  const { transmitter, device, next, area } = makeTransmitter({ areaBytes: 16_384 });
+  for (const before of [0, 1, 2, 4]) {
+    for (let length = 14; length <= 300; length++) {
+      // What lies behind the frame is of no frame, and what lay in the ring before neither.
+      area.bytes.fill(0xee);
+      const buffer = pattern(before + length + (length % 5), length).subarray(before);
+      const bytes = buffer.slice(0, length);
+      const frame = Frame.from(buffer);
+      frame.length = length;
+      expect(transmitter.push([frame], 0)).toBe(1);
+      const { head, bytes: sent } = next();
+      if (Buffer.compare(sent, bytes) !== 0) expect({ before, length, sent }).toEqual({ bytes });
+      device.complete(head);
+      device.show();
+    }
+  }
+});
+
 test('only the length of a frame is sent, not its whole buffer', () => {
   const { transmitter, next } = makeTransmitter();
   const frame = frameOf(pattern(500));
@@ -139,16 +158,16 @@ test('room comes back in any order that the device gives', () => {
 });
 
 describe.each([
-  { part: 1 / 4, calls: [false, true, false, false] },
-  { part: 1, calls: [false, false, false, true] },
-])('enableCalls($part)', ({ part, calls }) => {
+  { eighths: 2, calls: [false, true, false, false] },
+  { eighths: 8, calls: [false, false, false, true] },
+])('enableCalls($eighths)', ({ eighths, calls }) => {
   test('asks for one call, when that much of what is in flight came back', () => {
     const { transmitter, device } = makeTransmitter({ size: 4, eventIdx: true });
     transmitter.push(
       Array.from({ length: 4 }, () => pattern(60)),
       0,
     );
-    expect(transmitter.enableCalls(part)).toBe(false);
+    expect(transmitter.enableCalls(eighths)).toBe(false);
     const called = calls.map(() => {
       device.serve();
       return device.show();

@@ -134,14 +134,14 @@ export class Sending {
   }
 
   #ask(random: Random): string {
-    const part = random.pick([0, 1 / 8, 1 / 4, 3 / 4, 1]);
+    const eighths = random.below(9);
     // What a push added before it broke is known to the ring alone.
     if (this.observer.broken) return 'nothing';
     const { inFlight } = this.observer;
-    const after = Math.max(0, Math.min(Math.floor(inFlight * part), inFlight - 1));
+    const after = Math.max(0, Math.min(Math.floor((inFlight * eighths) / 8), inFlight - 1));
     const waiting = (this.#words.usedIndex - this.observer.usedNext) & 0xffff;
-    same('whether to look again', this.#transmitter.enableCalls(part), waiting > after);
-    return `asks for a call after ${part}`;
+    same('whether to look again', this.#transmitter.enableCalls(eighths), waiting > after);
+    return `asks for a call after ${eighths} eighths`;
   }
 
   #draw(random: Random): Sendable {
