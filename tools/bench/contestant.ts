@@ -1,6 +1,7 @@
 /** A program under measurement: its process, which obeys one command at a time. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Took } from './contestants/commands.js';
@@ -55,6 +56,16 @@ export class Contestant {
     return new Contestant(name, [process.execPath, script('file')]);
   }
 
+  /** DPDK's testpmd with virtio-user. */
+  static testpmd(): Contestant {
+    return new Contestant('testpmd', [process.execPath, script('testpmd')]);
+  }
+
+  /** Whether there is one that can run: it wants two processors. */
+  static hasTestpmd(): boolean {
+    return cpus().length > 1 && spawnSync('dpdk-testpmd', ['--version']).error === undefined;
+  }
+
   get pid(): number {
     return this.#child.pid as number;
   }
@@ -95,6 +106,6 @@ export class Contestant {
   }
 }
 
-function script(name: 'port' | 'quiet' | 'file'): string {
+function script(name: 'port' | 'quiet' | 'file' | 'testpmd'): string {
   return fileURLToPath(new URL(`./contestants/${name}.js`, import.meta.url));
 }

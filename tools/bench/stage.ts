@@ -13,12 +13,13 @@ export const BUFFER_SIZE = 1600;
 export const LARGEST_BUFFER_SIZE = 65_600;
 
 /** Who takes part; ours is always the first. */
-export type Role = 'ours' | 'c' | 'fs';
+export type Role = 'ours' | 'c' | 'fs' | 'testpmd';
 
 const STARTERS: Record<Role, () => Contestant> = {
   ours: () => Contestant.ours(),
   c: () => Contestant.c(),
   fs: () => Contestant.file('fs'),
+  testpmd: () => Contestant.testpmd(),
 };
 
 export class Stage {
