@@ -109,7 +109,7 @@ test('an unprivileged QEMU gets its network from a broker, and its guest pings t
   await until(
     () => /packet loss/.test(run.stdout) || run.child.exitCode !== null,
     'the guest has pinged',
-    150_000,
+    300_000,
   );
   expect(`${run.stdout}${run.stderr}`).toContain('3 packets transmitted, 3 packets received');
 
@@ -128,4 +128,4 @@ test('an unprivileged QEMU gets its network from a broker, and its guest pings t
   expect(await run.exitCode()).toBe(0);
   await until(() => !exists(tap), 'the TAP is gone');
   await stop(served);
-}, 240_000);
+}, 400_000);

@@ -133,11 +133,17 @@ describe.each([
 test('a second kick is not owed while the device has not seen the first', async () => {
   const rig = await prepare(EVENT_IDX);
   const { ring, kick } = rig.transmit;
-  rig.addReadable([FRAME]);
-  expect(ring.publish()).toBe(true);
-  rig.addReadable([FRAME]);
-  expect(ring.publish()).toBe(false);
-  kick.signal();
-  await rig.transmit.pop();
-  await rig.transmit.pop();
+  // A worker that has just begun, or not gone to sleep yet, may see the first without a kick.
+  const owed: boolean[] = [];
+  while (owed.length < 20 && owed.at(-1) !== false) {
+    rig.addReadable([FRAME]);
+    const first = ring.publish();
+    rig.addReadable([FRAME]);
+    owed.push(ring.publish());
+    if (first) kick.signal();
+    if (owed.at(-1)) kick.signal();
+    await rig.transmit.pop();
+    await rig.transmit.pop();
+  }
+  expect(owed.at(-1)).toBe(false);
 });
