@@ -8,7 +8,7 @@ import type { Case } from './case.js';
 
 /** So large a young generation that nothing is collected: the heap grows by all that is allocated. */
 const NO_COLLECTIONS = ['--max-semi-space-size=256', '--min-semi-space-size=256'];
-const FRAMES = 40_000;
+const FRAMES = 16_000;
 const WARM_UP = 3;
 const ROUNDS = 3;
 

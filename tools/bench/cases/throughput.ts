@@ -1,5 +1,4 @@
 /** Frames per second, and what a frame costs the main thread, both ways. */
-import { QUEUE_LENGTH } from '../bench-tap.js';
 import { Contestant } from '../contestant.js';
 import type { Took } from '../contestants/commands.js';
 import type { Effort } from '../options.js';
@@ -109,18 +108,19 @@ async function calibrate(load: Load, lane: Lane, effort: Effort, move: Move): Pr
   const warm = lane.contestant.isNew(`${direction} ${length === SUPER_FRAME} ${pairs > 1}`)
     ? effort.warmUpMs
     : effort.roundMs;
-  let count = whole(load, 1024);
+  const most = lane.tap.queueLength;
+  let count = whole(load, 1024, most);
   for (let spent = 0; spent < warm; ) {
     const { frames, ns } = await move(load, lane, count);
     spent += ns / 1e6;
-    count = whole(load, (frames / ns) * effort.roundMs * 1e6);
+    count = whole(load, (frames / ns) * effort.roundMs * 1e6, most);
   }
   return count;
 }
 
 /** Whole batches, and no more than may wait. */
-function whole({ direction, length, batch }: Load, frames: number): number {
-  const most = Math.min(QUEUE_LENGTH, MOST_WAITING / length);
+function whole({ direction, length, batch }: Load, frames: number, queueLength: number): number {
+  const most = Math.min(queueLength, MOST_WAITING / length);
   const count = direction === 'receive' ? Math.min(frames, most) : frames;
   return Math.max(1, Math.floor(count / batch)) * batch;
 }
