@@ -3,7 +3,7 @@
 
 #include "ring.h"
 
-enum { QUEUE_SIZE = 256, HEADER = 12 };
+enum { QUEUE_SIZE = 512, HEADER = 12 };
 
 struct pair {
   int tap, vhost;

@@ -8,6 +8,8 @@ import {
   VIRTIO_NET_HDR_GSO_TCPV4,
 } from '../../../lib/index.js';
 
+/** Descriptors of each ring, as in `c/pair.h`: a wake-up of the program costs as much as many frames. */
+export const QUEUE_SIZE = 512;
 /** Flows of a case's frames. */
 export const FLOWS = 256;
 /** Bytes from which on a frame is a TCP super-frame, which the kernel segments. */

@@ -1,7 +1,7 @@
 /** The library under measurement: a program of one thread that sends and receives through NetPort. */
 import { NetPort, type Sendable } from '../../../lib/index.js';
 import { clocked, obey } from './commands.js';
-import { makeBatches, makeFrame } from './frames.js';
+import { makeBatches, makeFrame, QUEUE_SIZE } from './frames.js';
 
 /** What brings super-frames, each in one buffer. */
 const SUPER_FRAMES = ['csum', 'tso4', 'tso6'] as const;
@@ -77,7 +77,9 @@ await obey({
   open: ([tap = '', pairs, bufferSize]) =>
     clocked(0, async () => {
       const offload = Number(bufferSize) > 65_535 ? SUPER_FRAMES : [];
-      ports.push(await NetPort.open({ tap, queuePairs: Number(pairs), offload }));
+      ports.push(
+        await NetPort.open({ tap, queuePairs: Number(pairs), offload, queueSize: QUEUE_SIZE }),
+      );
     }),
   send: ([length, batch, count]) => {
     const batches = makeBatches(Number(length), Number(batch));
@@ -88,7 +90,7 @@ await obey({
   first: async ([tap = '']) => {
     const frame = makeFrame(64, 0);
     const took = await clocked(1, async () => {
-      const port = await NetPort.open({ tap });
+      const port = await NetPort.open({ tap, queueSize: QUEUE_SIZE });
       ports.push(port);
       await port.send(frame);
       await port.flush();

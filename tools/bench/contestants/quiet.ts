@@ -4,7 +4,7 @@
  */
 import { NetPort, type Sendable } from '../../../lib/index.js';
 import { clocked, obey } from './commands.js';
-import { makeBatches } from './frames.js';
+import { makeBatches, QUEUE_SIZE } from './frames.js';
 
 let port: NetPort | undefined;
 /** Frames that came, and the number at which to say so. */
@@ -54,7 +54,7 @@ function receive(count: number): Promise<void> {
 await obey({
   open: ([tap = '']) =>
     clocked(0, async () => {
-      port = await NetPort.open({ tap });
+      port = await NetPort.open({ tap, queueSize: QUEUE_SIZE });
       port.onFrames((frames) => {
         for (const frame of frames) sum += frame.bytes[0] as number;
         received += frames.length;

@@ -31,7 +31,7 @@ async function tell(lines: string, answer: RegExp): Promise<void> {
 
 async function open(name: string): Promise<void> {
   tap = name;
-  const device = `net_virtio_user0,path=/dev/vhost-net,iface=${name},queues=1,queue_size=256`;
+  const device = `net_virtio_user0,path=/dev/vhost-net,iface=${name},queues=1,queue_size=512`;
   // To a pipe it would write only when it ends.
   testpmd = spawn('stdbuf', [
     ...['-oL', PROGRAM, '-l', '0,1', '--no-huge', '-m', '256', '--no-pci', '--no-telemetry'],
