@@ -24,7 +24,7 @@ export interface Options {
   ring: boolean;
 }
 
-export const FULL: Effort = { rounds: 5, roundMs: 300, warmUpMs: 4000, quick: false };
+export const FULL: Effort = { rounds: 5, roundMs: 200, warmUpMs: 3000, quick: false };
 export const QUICK: Effort = { rounds: 5, roundMs: 150, warmUpMs: 2000, quick: true };
 
 interface Given {
