@@ -44,8 +44,10 @@ export function hostArch(): Arch {
 }
 
 async function download(line: NodeLine, arch: Arch, scratch: string): Promise<string> {
-  // Packed and not installed: npm installs nothing that is for another processor.
-  await run('npm', ['pack', '--silent', `node-linux-${arch}@${line}`], { cwd: scratch });
+  // Packed and not installed: npm installs nothing that is for another processor. This may be part of
+  // another `npm pack`, whose options would hold here too.
+  const own = ['--dry-run=false', '--pack-destination=.'];
+  await run('npm', ['pack', '--silent', ...own, `node-linux-${arch}@${line}`], { cwd: scratch });
   const wanted = ['package/bin/node', 'package/include/node'];
   // Of the headers, OpenSSL's are most and needed by nobody here.
   const tar = `tar -xzf node-linux-${arch}-*.tgz --exclude='*/openssl' ${wanted.join(' ')}`;
