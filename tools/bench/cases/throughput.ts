@@ -22,8 +22,10 @@ interface Load {
   pairs: number;
 }
 
-/** Bytes of frames that wait at a TAP to be received, at most. */
-const MOST_WAITING = 64 << 20;
+/** Bytes of frames that wait to be received, at most: many more than the rings take before the clock starts. */
+const MOST_WAITING = 256 << 20;
+/** Rounds in which a program's code gets warm, at most. */
+const WARM_UP_ROUNDS = 30;
 
 const SUPER_FRAME = 64_294;
 const LENGTHS = [64, 256, 1514, SUPER_FRAME];
@@ -110,7 +112,7 @@ async function calibrate(load: Load, lane: Lane, effort: Effort, move: Move): Pr
     : effort.roundMs;
   const most = lane.tap.queueLength;
   let count = whole(load, 1024, most);
-  for (let spent = 0; spent < warm; ) {
+  for (let spent = 0, round = 0; spent < warm && round < WARM_UP_ROUNDS; round++) {
     const { frames, ns } = await move(load, lane, count);
     spent += ns / 1e6;
     count = whole(load, (frames / ns) * effort.roundMs * 1e6, most);
