@@ -28,7 +28,9 @@ describe('the file of a listener', () => {
     expect(lstatSync(path).isSocket()).toBe(true);
     const listener = listen('seqpacket', path);
     kept(UnixSocket.connect(path, 'seqpacket'));
-    expect(listener.accept()).toMatchObject({ closed: false });
+    const accepted = listener.accept();
+    expect(accepted).toMatchObject({ closed: false });
+    accepted?.close();
   });
 
   test.each(['seqpacket', 'stream'] as const)(
