@@ -195,18 +195,14 @@ function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRej
   return result.status === 'rejected';
 }
 
-/** False once this kernel said that it has 64 bits: an error for each device costs more than the rest. */
-let hasFeaturesArray = true;
-
 /** Bits 0 to 127 where the kernel has so many, else 0 to 63. */
 function offeredFeatures(vhost: VhostNet): bigint {
   try {
-    if (hasFeaturesArray) return vhost.getFeaturesArray();
+    return vhost.getFeaturesArray();
   } catch (error) {
     if (!UNKNOWN_IOCTL.has((error as VhostError).code)) throw error;
-    hasFeaturesArray = false;
+    return vhost.getFeatures();
   }
-  return vhost.getFeatures();
 }
 
 /** Throws for features that would stall the rings, or let the kernel write where nobody expects it. */

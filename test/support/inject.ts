@@ -104,8 +104,8 @@ export function withFault<T>(
   }, run);
 }
 
-/** The steps that only tell by what name a TAP goes now. */
-const onlyTells = (step: Step) => /^tunGetIff (?!1$)/.test(step);
+/** The steps that only tell by what name a TAP goes now, or that its link changed: who is not told looks. */
+const onlyTells = (step: Step) => /^(tunGetIff (?!1$)|linkMonitorRead )/.test(step);
 
 /**
  * Fails where `run` with a fault at a step does not throw `code`, or leaves anything. It comes to a step
