@@ -234,15 +234,13 @@ export class DescriptorTable {
     lengths: Uint32Array,
     to: number,
   ): number {
-    const chain = this.#chain;
-    const room = this.#room;
     const mask = this.size - 1;
     for (let i = 0; i < count; i++) {
       const at = 1 + 2 * ((used + i) & mask);
       const head = ring[at] as number;
       const length = ring[at + 1] as number;
-      if (chain[head] !== IN_FLIGHT || length > (room[head] as number)) return i;
-      chain[head] = HELD;
+      if (!this.allows(head, length)) return i;
+      this.#chain[head] = HELD;
       heads[to + i] = head;
       lengths[to + i] = length;
     }
