@@ -111,7 +111,7 @@ export class Receiver {
     if (this.#heldCount + this.#unposted.length === 0) return;
     const ring = this.#ring;
     ring.repost(this.#held, this.#heldCount);
-    this.#postNew();
+    if (this.#unposted.length > 0) this.#postNew();
     this.#heldCount = 0;
     if (ring.publish()) {
       this.#counters.rxKicks++;

@@ -154,7 +154,7 @@ export class SendQueue {
       this.#senders.shift();
       sender.resolve();
     }
-    if (this.#transmitter.inFlight > 0) return;
+    if (this.#flushers.length === 0 || this.#transmitter.inFlight > 0) return;
     for (const flusher of this.#flushers.splice(0)) flusher.resolve();
   }
 
@@ -188,8 +188,10 @@ export class SendQueue {
   /** Asks earlier the next time where little was left when the call came, later where much was. */
   #learn(): void {
     if (this.#askedAt < 0 && this.#senders.length === 0) return;
-    const left = this.#transmitter.waiting / this.#asking;
-    if (left < 1 / 8) this.#choice = Math.max(0, this.#choice - 1);
-    else if (left > 5 / 8) this.#choice = Math.min(EIGHTHS.length - 1, this.#choice + 1);
+    // In integers: a fraction would be garbage.
+    const left = 8 * this.#transmitter.waiting;
+    const asked = this.#asking;
+    if (left < asked) this.#choice = Math.max(0, this.#choice - 1);
+    else if (left > 5 * asked) this.#choice = Math.min(EIGHTHS.length - 1, this.#choice + 1);
   }
 }

@@ -33,8 +33,8 @@ export class Contestant {
   }
 
   /** The library, where nothing is left for the garbage collector. */
-  static quiet(...nodeArgs: string[]): Contestant {
-    return new Contestant('vhost-net', [process.execPath, ...nodeArgs, script('quiet')]);
+  static quiet(): Contestant {
+    return new Contestant('vhost-net', [process.execPath, script('quiet')]);
   }
 
   static c(): Contestant {
@@ -70,9 +70,9 @@ export class Contestant {
     return this.#child.pid as number;
   }
 
-  /** Whether it is asked this for the first time. */
-  isNew(what: string): boolean {
-    if (this.#done.has(what)) return false;
+  /** Whether it is asked this for the first time and compiles as it goes. */
+  mustWarmUp(what: string): boolean {
+    if (this.name === Contestant.C || this.#done.has(what)) return false;
     this.#done.add(what);
     return true;
   }

@@ -25,7 +25,7 @@ export interface Options {
 }
 
 export const FULL: Effort = { rounds: 5, roundMs: 200, warmUpMs: 3000, quick: false };
-export const QUICK: Effort = { rounds: 5, roundMs: 150, warmUpMs: 2000, quick: true };
+export const QUICK: Effort = { rounds: 7, roundMs: 120, warmUpMs: 2000, quick: true };
 
 interface Given {
   kernel?: string;

@@ -1,15 +1,20 @@
 // The ring alone, without a kernel: a device that polls, and the C driver that is measured with it.
 //
-//   ring device send|receive      serves the ring at the start of the memory file at descriptor 3
-//   ring send LENGTH BATCH        a driver with a device of its own, which obeys lines on its
-//   standard ring receive LENGTH BATCH     input: a number of frames, answered by a line of JSON
+//   ring device send|receive|echo LENGTH
+//                                 serves the ring at the start of the memory file at descriptor 3;
+//                                 echo sleeps on the kick at descriptor 4, calls by that at 5
+//   ring send|receive|echo LENGTH BATCH
+//                                 a driver with a device of its own, which obeys lines on its
+//                                 standard input: a number of frames, answered by a line of JSON
 #include "ring.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -27,14 +32,51 @@ static _Noreturn void fail(const char* what) {
   exit(1);
 }
 
+static void place_device(struct ring* ring, uint8_t* memory) {
+  ring->size = SIZE;
+  ring->desc = (struct vring_desc*)memory;
+  ring->avail = (struct vring_avail*)(memory + 16 * SIZE);
+  ring->used = (struct vring_used*)(memory + ring_align(18 * SIZE + 6));
+}
+
+static void signal_event(int fd) {
+  uint64_t one = 1;
+  if (write(fd, &one, 8) != 8) fail("write(eventfd)");
+}
+
+static void wait_event(int fd) {
+  struct pollfd event = {.fd = fd, .events = POLLIN};
+  uint64_t count;
+  if (poll(&event, 1, 10000) < 1 || read(fd, &count, 8) != 8) fail("no event");
+}
+
+// Gives back one chain after another, asleep in between; both ends notify as the other asked.
+static _Noreturn void echo_device(uint8_t* memory, int kick, int call) {
+  struct ring ring;
+  place_device(&ring, memory);
+  for (uint16_t next = 0;;) {
+    __atomic_store_n(ring_avail_event(&ring), next, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ring.avail->idx, __ATOMIC_SEQ_CST) == next) {
+      struct pollfd event = {.fd = kick, .events = POLLIN};
+      uint64_t count;
+      // Killed by its driver, whatever it waits for.
+      if (poll(&event, 1, -1) < 1 || read(kick, &count, 8) != 8) fail("kick");
+      continue;
+    }
+    uint16_t head = ring.avail->ring[next & (SIZE - 1)];
+    touched = memory[ring.desc[head].addr + HEADER];
+    ring.used->ring[next++ & (SIZE - 1)] = (struct vring_used_elem){head, 0};
+    __atomic_store_n(&ring.used->idx, next, __ATOMIC_SEQ_CST);
+    uint16_t wanted = __atomic_load_n(ring_used_event(&ring), __ATOMIC_SEQ_CST);
+    if (wanted == (uint16_t)(next - 1)) signal_event(call);
+  }
+}
+
 // Serves chains as they come, and shows what is done after at most 64, as vhost does. It reads the
 // first byte of what it is sent; what it gives is a frame of as many bytes as `length` says.
 static _Noreturn void device(uint8_t* memory, bool gives, uint32_t length) {
   struct ring ring;
-  ring.size = SIZE;
-  ring.desc = (struct vring_desc*)memory;
-  ring.avail = (struct vring_avail*)(memory + 16 * SIZE);
-  ring.used = (struct vring_used*)(memory + ring_align(18 * SIZE + 6));
+  place_device(&ring, memory);
   uint16_t next = 0;
   for (;;) {
     uint16_t avail = __atomic_load_n(&ring.avail->idx, __ATOMIC_ACQUIRE);
@@ -104,16 +146,35 @@ static void receive_frames(struct ring* ring, uint8_t* memory, unsigned batch, u
   }
 }
 
-static void drive(bool receives, uint32_t length, unsigned batch) {
+static void exchange(struct ring* ring, uint8_t* memory, const uint8_t* frame, uint32_t length,
+                     uint64_t count) {
+  for (uint64_t done = 0; done < count; done++) {
+    uint8_t* slot = memory + SLOTS_AT;
+    memset(slot, 0, HEADER);
+    memcpy(slot + HEADER, frame, length);
+    ring_add(ring, slot - memory, HEADER + length, 0);
+    if (ring_publish(ring)) signal_event(ring->kick);
+    while (ring_pop(ring) < 0) {
+      if (!ring_enable_calls(ring, 0)) wait_event(ring->call);
+    }
+  }
+}
+
+static void drive(const char* what, uint32_t length, unsigned batch) {
+  bool receives = strcmp(what, "receive") == 0, echoes = strcmp(what, "echo") == 0;
   int fd = memfd_create("ring", MFD_CLOEXEC);
   if (fd < 0 || ftruncate(fd, MEMORY) < 0) fail("memfd");
   uint8_t* memory = map(fd, MEMORY);
   struct ring ring;
   ring_place(&ring, memory, SIZE);
+  ring.kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  ring.call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (ring.kick < 0 || ring.call < 0) fail("eventfd");
   pid_t child = fork();
   if (child < 0) fail("fork");
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (echoes) echo_device(memory, ring.kick, ring.call);
     device(memory, receives, length);
   }
   for (unsigned i = 0; receives && i < SIZE; i++) {
@@ -126,7 +187,9 @@ static void drive(bool receives, uint32_t length, unsigned batch) {
   while (scanf("%lu", &count) == 1) {
     struct timespec before, after;
     clock_gettime(CLOCK_MONOTONIC, &before);
-    if (receives) {
+    if (echoes) {
+      exchange(&ring, memory, frame, length, count);
+    } else if (receives) {
       receive_frames(&ring, memory, batch, count);
     } else {
       send_frames(&ring, memory, frame, length, batch, count);
@@ -142,13 +205,14 @@ static void drive(bool receives, uint32_t length, unsigned batch) {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    fputs("usage: ring device send|receive LENGTH | ring send|receive LENGTH BATCH\n", stderr);
+    fputs("usage: ring [device] send|receive|echo LENGTH [BATCH]\n", stderr);
     return 2;
   }
   if (strcmp(argv[1], "device") == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (strcmp(argv[2], "echo") == 0) echo_device(map(3, MEMORY), 4, 5);
     device(map(3, MEMORY), strcmp(argv[2], "receive") == 0, strtoul(argv[3], NULL, 10));
   }
-  drive(strcmp(argv[1], "receive") == 0, strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
+  drive(argv[1], strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
   return 0;
 }

@@ -6,10 +6,8 @@ import { compare, type Result } from '../report.js';
 import { BUFFER_SIZE } from '../stage.js';
 import type { Case } from './case.js';
 
-/** So large a young generation that nothing is collected: the heap grows by all that is allocated. */
-const NO_COLLECTIONS = ['--max-semi-space-size=256', '--min-semi-space-size=256'];
 const FRAMES = 16_000;
-const WARM_UP = 3;
+const WARM_UP = 10;
 const ROUNDS = 3;
 
 export function garbageCases(): Case[] {
@@ -18,7 +16,7 @@ export function garbageCases(): Case[] {
 
 /** The best of some rounds: what the compiler allocates is not the frames'. */
 async function allocation(): Promise<Result[]> {
-  const ours = Contestant.quiet(...NO_COLLECTIONS);
+  const ours = Contestant.quiet();
   const tap = new BenchTap(1);
   try {
     await ours.command('open', tap.name, 1, BUFFER_SIZE);
@@ -30,8 +28,8 @@ async function allocation(): Promise<Result[]> {
       await runFile('wire', ['fill', tap.name, '64', String(FRAMES)]);
       const received = await receiving;
       if (round < WARM_UP) continue;
-      send.push((sent.heap ?? 0) / FRAMES);
-      receive.push((received.heap ?? 0) / FRAMES);
+      send.push((sent.garbage ?? 0) / FRAMES);
+      receive.push((received.garbage ?? 0) / FRAMES);
     }
     await ours.command('close');
     return [...result('send', send), ...result('receive', receive)];

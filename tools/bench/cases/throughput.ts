@@ -1,6 +1,7 @@
 /** Frames per second, and what a frame costs the main thread, both ways. */
 import { Contestant } from '../contestant.js';
 import type { Took } from '../contestants/commands.js';
+import { QUEUE_SIZE } from '../contestants/frames.js';
 import type { Effort } from '../options.js';
 import { runFile } from '../programs.js';
 import { compare, type Measure, type Result, type Series } from '../report.js';
@@ -22,7 +23,9 @@ interface Load {
   pairs: number;
 }
 
-/** Bytes of frames that wait to be received, at most: many more than the rings take before the clock starts. */
+/** Frames that wait to be received, at least: rings full of them, one of which is so before the clock starts. */
+const LEAST_RINGS = 4;
+/** Their bytes, at most. */
 const MOST_WAITING = 256 << 20;
 /** Rounds in which a program's code gets warm, at most. */
 const WARM_UP_ROUNDS = 30;
@@ -67,6 +70,8 @@ async function measure(load: Load, stage: Stage): Promise<Result[]> {
   const move = load.direction === 'send' ? sendOnce : receiveOnce;
   const counts: number[] = [];
   for (const lane of lanes) counts.push(await calibrate(load, lane, effort, move));
+  // What lies in the rings before the clock starts must be the same part of every program's frames.
+  if (load.direction === 'receive') counts.fill(Math.max(...counts));
   const rates = lanes.map((lane): Series => ({ name: baselineName(lane, load), values: [] }));
   const costs = lanes.map((lane): Series => ({ name: baselineName(lane, load), values: [] }));
   await interleave(lanes, effort.rounds, async (lane, index) => {
@@ -107,7 +112,7 @@ type Move = (load: Load, lane: Lane, count: number) => Promise<Took>;
 /** How many frames a program moves in a round; before, its code gets warm, where it never did this. */
 async function calibrate(load: Load, lane: Lane, effort: Effort, move: Move): Promise<number> {
   const { direction, length, pairs } = load;
-  const warm = lane.contestant.isNew(`${direction} ${length === SUPER_FRAME} ${pairs > 1}`)
+  const warm = lane.contestant.mustWarmUp(`${direction} ${length === SUPER_FRAME} ${pairs > 1}`)
     ? effort.warmUpMs
     : effort.roundMs;
   const most = lane.tap.queueLength;
@@ -120,10 +125,11 @@ async function calibrate(load: Load, lane: Lane, effort: Effort, move: Move): Pr
   return count;
 }
 
-/** Whole batches, and no more than may wait. */
+/** Whole batches; of what is received many times what the rings take, and no more than may wait. */
 function whole({ direction, length, batch }: Load, frames: number, queueLength: number): number {
+  const least = LEAST_RINGS * QUEUE_SIZE;
   const most = Math.min(queueLength, MOST_WAITING / length);
-  const count = direction === 'receive' ? Math.min(frames, most) : frames;
+  const count = direction === 'receive' ? Math.min(Math.max(frames, least), most) : frames;
   return Math.max(1, Math.floor(count / batch)) * batch;
 }
 

@@ -1,9 +1,10 @@
 /**
  * The library without a promise for each batch, as a program uses it that leaves no garbage: `trySend` and
- * `'drain'` one way, `onFrames` the other. Its answers tell by how much the heap grew.
+ * `'drain'` one way, `onFrames` the other. Its answers tell what the library allocated meanwhile.
  */
 import { NetPort, type Sendable } from '../../../lib/index.js';
-import { clocked, obey } from './commands.js';
+import { allocatedBy } from './allocations.js';
+import { clocked, obey, type Took } from './commands.js';
 import { makeBatches, QUEUE_SIZE } from './frames.js';
 
 let port: NetPort | undefined;
@@ -36,7 +37,7 @@ function send(batches: Sendable[][], count: number): Promise<void> {
         next = next + 1 === batches.length ? 0 : next + 1;
       }
       to.off('drain', go);
-      resolve(to.flush());
+      resolve();
     };
     to.on('drain', go);
     go();
@@ -51,6 +52,16 @@ function receive(count: number): Promise<void> {
   });
 }
 
+const LIBRARY = new URL('../../../lib/', import.meta.url).href;
+
+async function watched(count: number, work: () => Promise<void>): Promise<Took> {
+  let took: Took | undefined;
+  const garbage = await allocatedBy(LIBRARY, async () => {
+    took = await clocked(count, work);
+  });
+  return { ...(took as Took), garbage };
+}
+
 await obey({
   open: ([tap = '']) =>
     clocked(0, async () => {
@@ -61,11 +72,13 @@ await obey({
         if (received >= expected) enough();
       });
     }),
-  send: ([length, batch, count]) => {
+  send: async ([length, batch, count]) => {
     const batches = makeBatches(Number(length), Number(batch));
-    return clocked(Number(count), () => send(batches, Number(count)));
+    const took = await watched(Number(count), () => send(batches, Number(count)));
+    await opened().flush();
+    return took;
   },
-  receive: ([, count]) => clocked(Number(count), () => receive(Number(count))),
+  receive: ([, count]) => watched(Number(count), () => receive(Number(count))),
   close: () => clocked(0, () => opened().close()),
 });
 process.exitCode = Number.isNaN(sum) ? 1 : 0;

@@ -1,11 +1,11 @@
 /**
  * The TypeScript driver end of a ring whose device is the C program: `node driver-main.js
- * send|receive LENGTH BATCH`, then a number of frames on each line of the input. The same loops as in
+ * send|receive|echo LENGTH BATCH`, then a number of frames on each line of the input. The same loops as in
  * `c/ring.c`.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { GuestMemory, placeVring, VringDriver } from '../../../lib/index.js';
+import { EventFd, GuestMemory, placeVring, VringDriver } from '../../../lib/index.js';
 import { programPath } from '../programs.js';
 
 const SIZE = 256;
@@ -89,17 +89,47 @@ function receive(count: number): number {
   return sum;
 }
 
+const kick = EventFd.create();
+const call = EventFd.create();
+
+/** One frame after another, each when the device has called for the one before. */
+function exchange(count: number): Promise<void> {
+  let left = count;
+  return new Promise((resolve) => {
+    const give = () => {
+      copyFrame((SLOTS_AT + HEADER) / 4);
+      ring.addReadable(SLOTS_AT, 0, HEADER + frame.length);
+      if (ring.publish()) kick.signal();
+    };
+    const goOn = () => {
+      do {
+        while (ring.pop() >= 0) {
+          if (--left === 0) {
+            call.offSignal();
+            return resolve();
+          }
+          give();
+        }
+      } while (ring.enableCalls());
+    };
+    call.onSignal(goOn);
+    give();
+    goOn();
+  });
+}
+
 const region = memory.regions[0];
 if (!region) throw new Error('no memory');
 const device = spawn(programPath('ring'), ['device', direction, length], {
-  stdio: ['ignore', 'inherit', 'inherit', region.fd],
+  stdio: ['ignore', 'inherit', 'inherit', region.fd, kick.fd, call.fd],
 });
 if (receives) for (let i = 0; i < SIZE; i++) post(i);
 ring.publish();
 for await (const line of createInterface({ input: process.stdin })) {
   const count = Number(line);
   const start = process.hrtime.bigint();
-  if (receives) receive(count);
+  if (direction === 'echo') await exchange(count);
+  else if (receives) receive(count);
   else send(count);
   const ns = Number(process.hrtime.bigint() - start);
   process.stdout.write(`${JSON.stringify({ frames: count, ns, cpu: 0 })}\n`);
