@@ -195,14 +195,20 @@ function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRej
   return result.status === 'rejected';
 }
 
+/** Whether the kernel was found to have no features array: an error for each port opened is not cheap. */
+let onlyOneWord = false;
+
 /** Bits 0 to 127 where the kernel has so many, else 0 to 63. */
 function offeredFeatures(vhost: VhostNet): bigint {
-  try {
-    return vhost.getFeaturesArray();
-  } catch (error) {
-    if (!UNKNOWN_IOCTL.has((error as VhostError).code)) throw error;
-    return vhost.getFeatures();
+  if (!onlyOneWord) {
+    try {
+      return vhost.getFeaturesArray();
+    } catch (error) {
+      if (!UNKNOWN_IOCTL.has((error as VhostError).code)) throw error;
+      onlyOneWord = true;
+    }
   }
+  return vhost.getFeatures();
 }
 
 /** Throws for features that would stall the rings, or let the kernel write where nobody expects it. */
