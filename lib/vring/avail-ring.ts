@@ -4,6 +4,7 @@
  * Where each chain stands is our own record: the ring's memory is the device's to write.
  */
 import { VRING_AVAIL_F_NO_INTERRUPT } from '../uapi/virtio-ring.js';
+import { checkPositions, type VringDriverState } from './driver-options.js';
 
 const MASK = 0xffff;
 
@@ -28,11 +29,13 @@ export class AvailRing {
     this.next = this.shown = 0;
   }
 
-  /** Goes on from `position` with chains of another driver, `heads` the last of them, in order. */
-  resume(position: number, heads: readonly number[]): void {
-    this.next = this.shown = position;
-    heads.forEach((head, i) => {
-      this.#positionOf[head] = position - heads.length + i;
+  /** Goes on with the chains of another driver. Throws `ERR_OUT_OF_RANGE` for positions that no ring has. */
+  resume(state: VringDriverState): void {
+    checkPositions(state);
+    const { avail, used, chains } = state;
+    this.next = this.shown = avail;
+    chains.forEach(([head], i) => {
+      this.#positionOf[head] = used + i;
     });
   }
 

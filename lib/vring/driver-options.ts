@@ -1,4 +1,5 @@
 /** What the driver end of a ring is made with, and what another needs to go on with it. */
+import { checkInteger, rangeError } from '../errors.js';
 import type { ChainRecord, IndirectTables } from './descriptor-table.js';
 import type { VringAddresses } from './layout.js';
 
@@ -23,4 +24,13 @@ export interface VringDriverOptions {
   indirect?: IndirectTables;
   /** Go on where another driver stopped, on the memory as it left it. Default: clear the ring. */
   state?: VringDriverState;
+}
+
+/** Throws `ERR_OUT_OF_RANGE` for positions that no ring has, or not with so many chains in flight. */
+export function checkPositions({ avail, used, chains }: VringDriverState): void {
+  checkInteger('avail', avail, 0, 0xffff);
+  checkInteger('used', used, 0, 0xffff);
+  if (((avail - used) & 0xffff) !== chains.length) {
+    throw rangeError(`${chains.length} chains cannot be in flight from ${used} to ${avail}`);
+  }
 }

@@ -15,8 +15,9 @@ const REACHES = [
   'publish',
   'add # + #',
   'enableCalls #',
-  'repost',
-  'repost refused',
+  'repost #',
+  'repost # and one refused',
+  'take many #',
   'the indices went round',
   ...[
     'it gave back # chains, # are in flight',

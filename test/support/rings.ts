@@ -62,8 +62,17 @@ export class RingEnd {
   /** Kicks that the device wanted. */
   kicks = 0;
 
-  constructor(ring: VringDriver) {
+  readonly #used: DataView;
+
+  constructor(ring: VringDriver, memory: GuestMemory) {
     this.ring = ring;
+    const { buffer, byteOffset, length } = memory.bytes(ring.addresses.used, 6 + 8 * ring.size);
+    this.#used = new DataView(buffer, byteOffset, length);
+  }
+
+  /** How far the device wants to be kicked, as it wrote into the ring: with EVENT_IDX. */
+  get availEvent(): number {
+    return this.#used.getUint16(4 + 8 * this.ring.size, true);
   }
 
   /** Shows the device what was added, and kicks where it wants that. */
@@ -146,7 +155,7 @@ export class Rig {
             }
           : {}),
       });
-      return new RingEnd(ring);
+      return new RingEnd(ring, this.memory);
     };
     this.receive = end(0n);
     this.transmit = end(1n);

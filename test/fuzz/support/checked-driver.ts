@@ -79,7 +79,7 @@ export class CheckedDriver {
         return this.#publish();
       case 5:
       case 6:
-        return random.chance(300) ? this.#takeHeld(random) : this.#drain(random);
+        return random.chance(400) ? this.#takeMany(random) : this.#drain(random);
       case 7:
         return this.#repost(random);
       default:
@@ -87,28 +87,34 @@ export class CheckedDriver {
     }
   }
 
-  /** Shows a chain that is held once more; one that is not held is refused. */
+  /** Shows chains that are held once more; one that is not held, or twice, is refused. */
   #repost(random: Random): string {
     const { driver, observer } = this;
-    const repost = (head: number) => driver.repost(Uint16Array.of(head), 1);
-    if (observer.broken) return this.#refuses('repost', () => repost(0));
-    const [first] = observer.held.keys();
-    if (first === undefined || random.chance(100)) {
-      const head = random.edge(this.#shape.size) & 0xffff;
-      if (observer.held.has(head)) return 'nothing';
-      try {
-        repost(head);
-      } catch (error) {
-        same('the error', Reflect.get(error as Error, 'code'), 'ERR_OUT_OF_RANGE');
-        this.#agree();
-        return 'repost refused';
-      }
-      throw new Error(`chain ${head} is not held, and was shown`);
+    const repost = (heads: readonly number[]) => {
+      driver.repost(Uint16Array.from(heads), heads.length);
+    };
+    if (observer.broken) return this.#refuses('repost', () => repost([0]));
+    const good = [...observer.held.keys()].slice(0, random.between(1, 4));
+    const bad = this.#notHeld(random, good);
+    if (bad === undefined && good.length === 0) return 'nothing';
+    let code: unknown;
+    try {
+      repost(bad === undefined ? good : [...good, bad]);
+    } catch (error) {
+      code = Reflect.get(error as Error, 'code');
     }
-    repost(first);
-    observer.reposted(first);
+    same('the error', code, bad === undefined ? undefined : 'ERR_OUT_OF_RANGE');
+    for (const head of good) observer.reposted(head);
     this.#agree();
-    return 'repost';
+    return `repost ${good.length}${bad === undefined ? '' : ' and one refused'}`;
+  }
+
+  /** Now and then a chain that cannot be shown behind these. */
+  #notHeld(random: Random, before: readonly number[]): number | undefined {
+    if (!random.chance(100)) return undefined;
+    if (before.length > 0 && random.chance(300)) return before[0];
+    const head = random.edge(this.#shape.size) & 0xffff;
+    return this.observer.held.has(head) ? undefined : head;
   }
 
   #add(random: Random): string {
@@ -192,25 +198,27 @@ export class CheckedDriver {
     return `take back ${most}`;
   }
 
-  /** Takes back a few at once, whose descriptors stay. */
-  #takeHeld(random: Random): string {
+  /** Takes back a few at once; of half the bursts the descriptors stay. */
+  #takeMany(random: Random): string {
     const { driver, observer } = this;
     const most = random.between(1, this.#shape.size);
+    const holds = random.chance(500);
     const many = observer.availNext === observer.availShown;
+    const heads = this.#heads.subarray(0, most);
     let count = -1;
     const refused = this.#refusal(() => {
-      count = driver.popHeld(this.#heads, this.#lengths, 0, most);
+      count = holds ? driver.popHeld(heads, this.#lengths) : driver.popMany(heads);
     });
     for (let i = 0; i < most; i++) {
       // A burst is of what the driver knew of when it began.
       if (i > 0 && (!many || observer.usedNext === observer.usedSeen)) return this.#took(count, i);
       const finding = observer.find(this.#seen());
-      if (finding === 'lie' && i === 0) return this.#told('take held', refused);
+      if (finding === 'lie' && i === 0) return this.#told('take many', refused);
       if (refused) throw refused;
       if (finding !== 'chain') return this.#took(count, i);
-      observer.hold();
-      same('the head that came back', this.#heads[i], observer.head);
-      same('its length', this.#lengths[i], observer.length);
+      if (holds) observer.hold();
+      same('the head that came back', heads[i], observer.head);
+      if (holds) same('its length', this.#lengths[i], observer.length);
     }
     return this.#took(count, most);
   }
@@ -219,7 +227,7 @@ export class CheckedDriver {
     same('how many came back', count, expected);
     same('whether the ring is broken', this.driver.broken, this.observer.broken);
     this.#agree();
-    return `take held ${count}`;
+    return `take many ${count}`;
   }
 
   #ask(random: Random): string {
