@@ -1,7 +1,7 @@
 // @ts-check
 /** The native addon and the compiled TypeScript. */
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { content, filesBelow, unlessDone } from './stamp.mjs';
 import { exec, root, step } from './step.mjs';
 
@@ -19,8 +19,15 @@ export async function buildNative() {
     ],
     // Node-API keeps a build working from one Node to the next, but not on another processor.
     also: process.arch,
-    action: () => step('native addon', () => exec('npm', ['run', '-s', 'build:native'])),
+    action: () =>
+      step('native addon', () => exec('npm', ['run', '-s', 'build:native', '--', ...headers()])),
   });
+}
+
+/** Where this Node came with its headers, they need not be downloaded. */
+function headers() {
+  const prefix = dirname(dirname(process.execPath));
+  return existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : [];
 }
 
 export async function buildTypeScript() {
