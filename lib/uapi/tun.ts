@@ -31,6 +31,9 @@ export const TUN_FEATURES: Readonly<Record<string, number>> = {
   IFF_VNET_HDR,
 };
 
+/** `TUNSETTXFILTER`: every multicast frame reaches the reader too. */
+export const TUN_FLT_ALLMULTI = 0x0001;
+
 /** Offloads of `TUNSETOFFLOAD`: what the reader of the interface accepts. */
 export const TUN_F_CSUM = 0x001;
 export const TUN_F_TSO4 = 0x002;

@@ -26,13 +26,27 @@ export const VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM = 66;
 export const VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO = 67;
 export const VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM = 68;
 
+export const VIRTIO_NET_F_CTRL_GUEST_OFFLOADS = 2;
+export const VIRTIO_NET_F_MTU = 3;
+export const VIRTIO_NET_F_MAC = 5;
+export const VIRTIO_NET_F_STATUS = 16;
+export const VIRTIO_NET_F_CTRL_VQ = 17;
+export const VIRTIO_NET_F_CTRL_RX = 18;
+export const VIRTIO_NET_F_CTRL_VLAN = 19;
+export const VIRTIO_NET_F_CTRL_RX_EXTRA = 20;
+export const VIRTIO_NET_F_GUEST_ANNOUNCE = 21;
+export const VIRTIO_NET_F_MQ = 22;
+export const VIRTIO_NET_F_CTRL_MAC_ADDR = 23;
+export const VIRTIO_F_RING_RESET = 40;
+export const VIRTIO_NET_F_SPEED_DUPLEX = 63;
+
 /** Every feature bit that virtio-net or the split ring may have, by name. */
 export const VIRTIO_NET_FEATURES: Readonly<Record<string, number>> = {
   VIRTIO_NET_F_CSUM,
   VIRTIO_NET_F_GUEST_CSUM,
-  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS: 2,
-  VIRTIO_NET_F_MTU: 3,
-  VIRTIO_NET_F_MAC: 5,
+  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+  VIRTIO_NET_F_MTU,
+  VIRTIO_NET_F_MAC,
   VIRTIO_NET_F_GUEST_TSO4,
   VIRTIO_NET_F_GUEST_TSO6,
   VIRTIO_NET_F_GUEST_ECN,
@@ -42,14 +56,14 @@ export const VIRTIO_NET_FEATURES: Readonly<Record<string, number>> = {
   VIRTIO_NET_F_HOST_ECN,
   VIRTIO_NET_F_HOST_UFO,
   VIRTIO_NET_F_MRG_RXBUF,
-  VIRTIO_NET_F_STATUS: 16,
-  VIRTIO_NET_F_CTRL_VQ: 17,
-  VIRTIO_NET_F_CTRL_RX: 18,
-  VIRTIO_NET_F_CTRL_VLAN: 19,
-  VIRTIO_NET_F_CTRL_RX_EXTRA: 20,
-  VIRTIO_NET_F_GUEST_ANNOUNCE: 21,
-  VIRTIO_NET_F_MQ: 22,
-  VIRTIO_NET_F_CTRL_MAC_ADDR: 23,
+  VIRTIO_NET_F_STATUS,
+  VIRTIO_NET_F_CTRL_VQ,
+  VIRTIO_NET_F_CTRL_RX,
+  VIRTIO_NET_F_CTRL_VLAN,
+  VIRTIO_NET_F_CTRL_RX_EXTRA,
+  VIRTIO_NET_F_GUEST_ANNOUNCE,
+  VIRTIO_NET_F_MQ,
+  VIRTIO_NET_F_CTRL_MAC_ADDR,
   VIRTIO_F_NOTIFY_ON_EMPTY,
   VHOST_F_LOG_ALL: 26,
   VHOST_NET_F_VIRTIO_NET_HDR: 27,
@@ -63,7 +77,7 @@ export const VIRTIO_NET_FEATURES: Readonly<Record<string, number>> = {
   VIRTIO_F_SR_IOV: 37,
   VIRTIO_F_NOTIFICATION_DATA: 38,
   VIRTIO_F_NOTIF_CONFIG_DATA: 39,
-  VIRTIO_F_RING_RESET: 40,
+  VIRTIO_F_RING_RESET,
   VIRTIO_NET_F_DEVICE_STATS: 50,
   VIRTIO_NET_F_VQ_NOTF_COAL: 52,
   VIRTIO_NET_F_NOTF_COAL: 53,
@@ -75,7 +89,7 @@ export const VIRTIO_NET_FEATURES: Readonly<Record<string, number>> = {
   VIRTIO_NET_F_RSS: 60,
   VIRTIO_NET_F_RSC_EXT: 61,
   VIRTIO_NET_F_STANDBY: 62,
-  VIRTIO_NET_F_SPEED_DUPLEX: 63,
+  VIRTIO_NET_F_SPEED_DUPLEX,
   VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO,
   VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM,
   VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO,
@@ -97,6 +111,45 @@ export const VIRTIO_NET_HDR_GSO_UDP_L4 = 5;
 export const VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 = 0x20;
 export const VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6 = 0x40;
 export const VIRTIO_NET_HDR_GSO_ECN = 0x80;
+
+/** Device status (virtio 1.3 §2.1). */
+export const VIRTIO_CONFIG_S_ACKNOWLEDGE = 1;
+export const VIRTIO_CONFIG_S_DRIVER = 2;
+export const VIRTIO_CONFIG_S_DRIVER_OK = 4;
+export const VIRTIO_CONFIG_S_FEATURES_OK = 8;
+export const VIRTIO_CONFIG_S_NEEDS_RESET = 0x40;
+export const VIRTIO_CONFIG_S_FAILED = 0x80;
+
+/** The device's number among virtio devices. */
+export const VIRTIO_ID_NET = 1;
+
+/** Status of the config space: the link is up; the guest is to tell the network where it is. */
+export const VIRTIO_NET_S_LINK_UP = 1;
+export const VIRTIO_NET_S_ANNOUNCE = 2;
+
+/** Classes of the control queue's commands, and the commands of each. */
+export const VIRTIO_NET_CTRL_RX = 0;
+export const VIRTIO_NET_CTRL_RX_PROMISC = 0;
+export const VIRTIO_NET_CTRL_RX_ALLMULTI = 1;
+export const VIRTIO_NET_CTRL_RX_ALLUNI = 2;
+export const VIRTIO_NET_CTRL_RX_NOMULTI = 3;
+export const VIRTIO_NET_CTRL_RX_NOUNI = 4;
+export const VIRTIO_NET_CTRL_RX_NOBCAST = 5;
+export const VIRTIO_NET_CTRL_MAC = 1;
+export const VIRTIO_NET_CTRL_MAC_TABLE_SET = 0;
+export const VIRTIO_NET_CTRL_MAC_ADDR_SET = 1;
+export const VIRTIO_NET_CTRL_VLAN = 2;
+export const VIRTIO_NET_CTRL_VLAN_ADD = 0;
+export const VIRTIO_NET_CTRL_VLAN_DEL = 1;
+export const VIRTIO_NET_CTRL_ANNOUNCE = 3;
+export const VIRTIO_NET_CTRL_ANNOUNCE_ACK = 0;
+export const VIRTIO_NET_CTRL_MQ = 4;
+export const VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET = 0;
+export const VIRTIO_NET_CTRL_GUEST_OFFLOADS = 5;
+export const VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET = 0;
+/** What the device answers. */
+export const VIRTIO_NET_OK = 0;
+export const VIRTIO_NET_ERR = 1;
 
 /** The mask of one feature bit. */
 export function bit(number: number): bigint {
