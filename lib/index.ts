@@ -17,6 +17,15 @@ export {
 } from './broker/broker.js';
 export type { BrokeredPair } from './broker/queue-pairs.js';
 export { requestQueues } from './broker/request-queues.js';
+export type { ConfigSpace } from './device/config-space.js';
+export { type ControlTarget, RX_MODES, type RxMode } from './device/control-commands.js';
+export { DeviceQueue } from './device/device-queue.js';
+export type { RxFilterState } from './device/rx-filter.js';
+export {
+  VirtioNetDevice,
+  type VirtioNetDeviceEvents,
+  type VirtioNetDeviceOptions,
+} from './device/virtio-net-device.js';
 export { ERROR_CODES } from './error-codes.js';
 export {
   type ErrorCode,
@@ -109,7 +118,9 @@ export {
   type VhostMemoryRegion,
 } from './vhost/vhost-device.js';
 export { VhostNet, type VringUserAddresses } from './vhost/vhost-net.js';
+export { Chain } from './vring/chain.js';
 export type { ChainRecord, IndirectTables } from './vring/descriptor-table.js';
+export { VringDevice, type VringDeviceOptions } from './vring/device.js';
 export { VringDriver } from './vring/driver.js';
 export type { VringDriverOptions, VringDriverState } from './vring/driver-options.js';
 export {

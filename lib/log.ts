@@ -13,3 +13,5 @@ export const logVhost = createDebug('vhost-net:vhost');
 export const logBroker = createDebug('vhost-net:broker');
 /** Ports: life cycle, link changes, starving and refilling. */
 export const logPort = createDebug('vhost-net:port');
+/** Cards: status, features, commands of the control queue, registers that are misused. */
+export const logDevice = createDebug('vhost-net:device');

@@ -1,0 +1,293 @@
+/**
+ * VirtioNetDevice: a network card as a guest sees it, whoever moves its packets. A transport turns accesses of
+ * registers into calls of it; what has to wait for the backend is a promise, for which the vCPU is held.
+ */
+import { EventEmitter } from 'node:events';
+import { closedError, valueError } from '../errors.js';
+import type { GuestMemory } from '../host/guest-memory.js';
+import { parseMac } from '../host/net-interface.js';
+import type { Tap } from '../host/tap.js';
+import { logDevice } from '../log.js';
+import {
+  hasBit,
+  VIRTIO_CONFIG_S_DRIVER,
+  VIRTIO_CONFIG_S_DRIVER_OK,
+  VIRTIO_CONFIG_S_FEATURES_OK,
+  VIRTIO_CONFIG_S_NEEDS_RESET,
+  VIRTIO_F_RING_RESET,
+  VIRTIO_NET_F_CTRL_VQ,
+  VIRTIO_NET_F_GUEST_ANNOUNCE,
+  VIRTIO_NET_S_ANNOUNCE,
+  VIRTIO_NET_S_LINK_UP,
+} from '../uapi/virtio-net.js';
+import type { VhostBackend } from '../vhost/backend.js';
+import { CardService } from './card-service.js';
+import { ConfigSpace } from './config-space.js';
+import { DeviceQueue } from './device-queue.js';
+import { newBits } from './device-status.js';
+import { objectionTo, offerFeatures } from './feature-offer.js';
+import type { RxFilterState } from './rx-filter.js';
+
+/** Descriptors of the control queue: its commands come one by one. */
+const CONTROL_QUEUE_SIZE = 64;
+
+export interface VirtioNetDeviceOptions {
+  memory: GuestMemory;
+  /** Who moves the packets; stays the caller's, to be closed after the card. */
+  backend: VhostBackend;
+  /** The backend's TAP queues, one for each pair, where it has them: for offloads, filters and pairs. */
+  taps?: readonly Tap[];
+  /** The card's address, `'02:00:00:00:00:01'`. */
+  mac: string;
+  /** Offered to the guest, in bytes. Default: not offered. */
+  mtu?: number;
+  /** Megabits per second, and whether full duplex. Default: not known. */
+  speed?: number;
+  fullDuplex?: boolean;
+  /** Features that may be offered. Default: all that the card, the backend and the TAP have. */
+  features?: bigint;
+  /** Descriptors of each ring at most, a power of two. Default: 256. */
+  queueSize?: number;
+}
+
+export interface VirtioNetDeviceEvents {
+  /** The configuration or NEEDS_RESET changed: the transport interrupts the driver. */
+  config: [];
+  /** The backend failed: the card needs a reset. */
+  failed: [error: Error];
+}
+
+export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
+  /** The features on offer. */
+  readonly offered: bigint;
+  /** Receive and transmit of each pair in turn, then control. */
+  readonly queues: readonly DeviceQueue[];
+  readonly config = new ConfigSpace();
+  /** Queue pairs at most. */
+  readonly queuePairs: number;
+  readonly #service: CardService;
+  readonly #mac: Uint8Array;
+  #status = 0;
+  #driverFeatures = 0n;
+  /** What waits for the backend, one after another. */
+  #tail: Promise<void> = Promise.resolve();
+  #pending = 0;
+  #closed = false;
+
+  /** Throws `ERR_INVALID_ARG_VALUE`, `EMFILE`. */
+  constructor(options: VirtioNetDeviceOptions) {
+    super();
+    const { memory, backend, taps = [], queueSize = 256, mtu, speed, fullDuplex } = options;
+    if (taps.length > 0 && taps.length !== backend.queuePairs) {
+      throw valueError(
+        `${backend.queuePairs} queue pairs need as many TAP queues, not ${taps.length}`,
+      );
+    }
+    const { queuePairs } = backend;
+    this.queuePairs = queuePairs;
+    this.#mac = Uint8Array.from(parseMac(options.mac));
+    this.offered = offerFeatures({
+      backend: backend.features,
+      tun: taps[0]?.probeOffload(),
+      allowed: options.features,
+      queuePairs,
+      hasMtu: mtu !== undefined,
+    });
+    this.config.mac = this.#mac;
+    this.config.status = VIRTIO_NET_S_LINK_UP;
+    this.config.maxQueuePairs = queuePairs;
+    if (mtu !== undefined) this.config.mtu = mtu;
+    if (speed !== undefined) this.config.speed = speed;
+    if (fullDuplex !== undefined) this.config.duplex = fullDuplex ? 1 : 0;
+    this.queues = makeQueues(queuePairs, queueSize, hasBit(this.offered, VIRTIO_NET_F_CTRL_VQ));
+    const { config, queues } = this;
+    const fail = (error: Error) => this.#fail(error);
+    try {
+      this.#service = new CardService({ memory, backend, taps, queues, config, fail });
+    } catch (error) {
+      for (const queue of queues) queue.close();
+      throw error;
+    }
+  }
+
+  /** Queue pairs that the driver uses. */
+  get activePairs(): number {
+    return this.#service.activePairs;
+  }
+
+  /** `VIRTIO_CONFIG_S_*`. */
+  get status(): number {
+    return this.#status;
+  }
+
+  /** The features that the driver took, as far as it said. */
+  get driverFeatures(): bigint {
+    return this.#driverFeatures;
+  }
+
+  /** Which frames the guest asked for: a TAP filters most of it, but no VLANs. */
+  get rxFilter(): RxFilterState {
+    return this.#service.filter.state;
+  }
+
+  /** Word `word`, of 32 bits, of what the driver takes. Dropped outside its time. */
+  setDriverFeatures(word: number, bits: number): void {
+    if (!this.#has(VIRTIO_CONFIG_S_DRIVER) || this.#has(VIRTIO_CONFIG_S_FEATURES_OK)) {
+      logDevice('features written in status 0x%s', hex(this.#status));
+      return;
+    }
+    const shift = BigInt(32 * word);
+    const others = this.#driverFeatures & ~(0xffff_ffffn << shift);
+    this.#driverFeatures = others | (BigInt(bits >>> 0) << shift);
+  }
+
+  /**
+   * A write of the status: a step of the handshake, or 0 for a reset. Wrong ones are dropped. Undefined where
+   * it is done at once; else the vCPU is to wait.
+   */
+  setStatus(written: number): Promise<void> | undefined {
+    if (written === 0) return this.reset();
+    const bits = newBits(this.#status, written);
+    if (typeof bits === 'string') {
+      logDevice('status 0x%s written over 0x%s: %s', hex(written), hex(this.#status), bits);
+      return undefined;
+    }
+    for (const bit of bits) {
+      if (bit === VIRTIO_CONFIG_S_FEATURES_OK && !this.#acceptsFeatures()) break;
+      this.#status |= bit;
+      if (bit === VIRTIO_CONFIG_S_DRIVER_OK) {
+        return this.#change(() => this.#service.start(this.#driverFeatures));
+      }
+    }
+    return undefined;
+  }
+
+  /** Back to the beginning: when it is done nothing of the guest's is touched any more. */
+  reset(): Promise<void> | undefined {
+    if (this.#status === 0 && this.#pending === 0) return undefined;
+    if (!this.#has(VIRTIO_CONFIG_S_DRIVER_OK) && this.#pending === 0) {
+      this.#forget();
+      return undefined;
+    }
+    return this.#change(async () => {
+      await this.#service.stop();
+      this.#forget();
+    });
+  }
+
+  /** The driver enables a queue. While the card runs only with RING_RESET; then it is served at once. */
+  enableQueue(index: number): Promise<void> | undefined {
+    const queue = this.#queue(index);
+    if (queue.enabled) return undefined;
+    const running = this.#has(VIRTIO_CONFIG_S_DRIVER_OK);
+    if (running && !hasBit(this.#driverFeatures, VIRTIO_F_RING_RESET)) {
+      logDevice('queue %d enabled while the card runs', index);
+      return undefined;
+    }
+    queue.enabled = true;
+    return running ? this.#change(() => this.#service.startQueue(index)) : undefined;
+  }
+
+  /** The driver resets one queue, as it may with RING_RESET. */
+  resetQueue(index: number): Promise<void> | undefined {
+    const queue = this.#queue(index);
+    if (!this.#has(VIRTIO_CONFIG_S_DRIVER_OK)) {
+      queue.reset();
+      return undefined;
+    }
+    return this.#change(async () => {
+      await this.#service.stopQueue(index);
+      queue.reset();
+    });
+  }
+
+  /** The link goes up or down, as the guest sees it. */
+  setLink(up: boolean): void {
+    const { status } = this.config;
+    const next = up ? status | VIRTIO_NET_S_LINK_UP : status & ~VIRTIO_NET_S_LINK_UP;
+    if (next !== status) this.#setConfigStatus(next);
+  }
+
+  /** Asks the guest to tell the network where it is, as after a migration. False where it cannot. */
+  announce(): boolean {
+    if (!hasBit(this.#driverFeatures, VIRTIO_NET_F_GUEST_ANNOUNCE)) return false;
+    this.#setConfigStatus(this.config.status | VIRTIO_NET_S_ANNOUNCE);
+    return true;
+  }
+
+  /** Stops, and gives its eventfds back. Memory, backend and TAPs stay the caller's. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await this.reset();
+    this.#closed = true;
+    for (const queue of this.queues) queue.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #acceptsFeatures(): boolean {
+    const objection = objectionTo(this.#driverFeatures, this.offered);
+    if (objection !== undefined) logDevice('features refused: %s', objection);
+    return objection === undefined;
+  }
+
+  #has(bit: number): boolean {
+    return (this.#status & bit) !== 0;
+  }
+
+  #queue(index: number): DeviceQueue {
+    if (this.#closed) throw closedError('the card');
+    const queue = this.queues[index];
+    if (!queue) throw valueError(`the card has ${this.queues.length} queues, and none ${index}`);
+    return queue;
+  }
+
+  /** One after another; what fails makes the card need a reset. */
+  #change(work: () => Promise<void>): Promise<void> {
+    this.#pending++;
+    this.#tail = this.#tail
+      .then(work)
+      .catch((error: unknown) => this.#fail(error as Error))
+      .finally(() => {
+        this.#pending--;
+      });
+    return this.#tail;
+  }
+
+  #forget(): void {
+    this.#status = 0;
+    this.#driverFeatures = 0n;
+    for (const queue of this.queues) queue.reset();
+    this.#service.filter.reset(this.#mac);
+    this.config.mac = this.#mac;
+    this.config.status &= ~VIRTIO_NET_S_ANNOUNCE;
+  }
+
+  #fail(error: Error): void {
+    logDevice('needs a reset: %o', error);
+    this.#status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+    if (this.#has(VIRTIO_CONFIG_S_DRIVER_OK)) this.emit('config');
+    this.emit('failed', error);
+  }
+
+  #setConfigStatus(status: number): void {
+    this.config.status = status;
+    if (this.#has(VIRTIO_CONFIG_S_DRIVER_OK)) this.emit('config');
+  }
+}
+
+function makeQueues(pairs: number, size: number, control: boolean): DeviceQueue[] {
+  const queues: DeviceQueue[] = [];
+  try {
+    for (let i = 0; i < 2 * pairs; i++) queues.push(new DeviceQueue(size));
+    if (control) queues.push(new DeviceQueue(CONTROL_QUEUE_SIZE));
+    return queues;
+  } catch (error) {
+    for (const queue of queues) queue.close();
+    throw error;
+  }
+}
+
+const hex = (value: number) => value.toString(16);
