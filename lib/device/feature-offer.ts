@@ -1,6 +1,5 @@
 /** What a card offers its driver, and what it lets the driver take (virtio 1.3 §2.2, §5.1.3.1). */
 
-import { MEANING_CHANGERS } from '../net/features.js';
 import { OFFLOAD_FEATURES, offloadFeatures } from '../net/offload-features.js';
 import {
   bit,
@@ -122,7 +121,7 @@ export function offerFeatures({ backend, tun, allowed, queuePairs, hasMtu }: Off
   if (tun !== undefined) offer |= bit(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
   if (queuePairs > 1) offer |= bit(VIRTIO_NET_F_MQ);
   if (hasMtu) offer |= bit(VIRTIO_NET_F_MTU);
-  return coherent(offer & (allowed ?? ~0n) & ~MEANING_CHANGERS);
+  return coherent(offer & (allowed ?? ~0n));
 }
 
 /** Less what lacks what it needs. */

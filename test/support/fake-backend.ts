@@ -18,6 +18,8 @@ export class FakeBackend implements VhostBackend {
   readonly rings = new Map<number, VringConfig>();
   /** The next call rejects with it. */
   failWith: Error | undefined;
+  /** Called while it does what it was asked. */
+  during: (what: string) => void = () => {};
   /** Position that every ring stops at. */
   base = 7;
 
@@ -72,6 +74,7 @@ export class FakeBackend implements VhostBackend {
   async #ask(what: string): Promise<void> {
     await new Promise(setImmediate);
     this.asked.push(what);
+    this.during(what);
     const error = this.failWith;
     this.failWith = undefined;
     if (error) throw error;
