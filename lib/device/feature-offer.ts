@@ -63,6 +63,14 @@ const OF_THE_BACKEND = mask(
   VIRTIO_RING_F_INDIRECT_DESC,
 );
 
+/** Offloads that make the header longer, which the backend must know of as well. */
+const LONG_HEADER = mask(
+  VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO,
+  VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM,
+  VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO,
+  VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM,
+);
+
 /** A feature, and those of which one must be there with it. */
 const NEEDS: readonly [number, ...number[]][] = [
   [VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_CSUM],
@@ -115,7 +123,7 @@ export interface OfferFrom {
 /** The features that a card offers: of its own, of the backend, of the TAP, and allowed. Coherent. */
 export function offerFeatures({ backend, tun, allowed, queuePairs, hasMtu }: OfferFrom): bigint {
   const offloads = tun === undefined ? backend & OFFLOAD_FEATURES : offloadFeatures(tun);
-  let offer = OWN | (OF_THE_BACKEND & backend) | offloads;
+  let offer = OWN | (OF_THE_BACKEND & backend) | (offloads & (backend | ~LONG_HEADER));
   // Rings that stop and start one by one are the card's own work; older kernels do not name the feature.
   offer |= bit(VIRTIO_F_RING_RESET);
   if (tun !== undefined) offer |= bit(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);

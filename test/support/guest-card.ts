@@ -1,6 +1,7 @@
 /** What a guest's driver does with a card on real vhost, without a guest: rings, frames, commands. */
 import {
   GuestMemory,
+  headerLengthOf,
   KernelBackend,
   PacketSocket,
   placeVring,
@@ -21,7 +22,6 @@ import { cleanup } from './cleanup.js';
 import { tapName, until } from './host.js';
 
 const SIZE = 64;
-const HEADER = 12;
 const SLOT = 2048;
 const RINGS_AT = 0x10_0000;
 const RING_BYTES = 0x4000;
@@ -50,6 +50,8 @@ export class GuestCard {
   control: ControlDriver | undefined;
   #bufferOf: Map<number, number>[] = [];
   readonly #host: PacketSocket;
+  /** Bytes of the header that the features mean. */
+  #header = 12;
 
   /** A TAP that is up and a card on it, all closed with the test. */
   constructor({
@@ -74,6 +76,7 @@ export class GuestCard {
   async bringUp(features = this.device.offered): Promise<void> {
     const { device } = this;
     takeFeatures(this, features);
+    this.#header = headerLengthOf(features);
     this.rings = [];
     this.#bufferOf = [];
     this.control = new ControlDriver(this, features);
@@ -108,8 +111,8 @@ export class GuestCard {
     while (ring.pop() >= 0);
     const frame = frameTo('02:00:00:00:00:fe', number);
     const at = SLOTS_AT + index * SIZE * SLOT;
-    this.memory.write(BigInt(at), Buffer.concat([Buffer.alloc(HEADER), frame]));
-    ring.addReadable(at, 0, HEADER + frame.length);
+    this.memory.write(BigInt(at), Buffer.concat([Buffer.alloc(this.#header), frame]));
+    ring.addReadable(at, 0, this.#header + frame.length);
     if (ring.publish()) this.device.queues[index]?.kick.signal();
     const slot = Buffer.alloc(SLOT);
     await until(() => {
@@ -131,7 +134,9 @@ export class GuestCard {
     const numbers: number[] = [];
     for (let head = ring.pop(); head >= 0; head = ring.pop()) {
       const at = buffers.get(head) as number;
-      const frame = Buffer.from(this.memory.read(BigInt(at + HEADER), ring.usedLength - HEADER));
+      const frame = Buffer.from(
+        this.memory.read(BigInt(at + this.#header), ring.usedLength - this.#header),
+      );
       if (frame.readUInt16BE(12) === ETH_P_TEST) numbers.push(frame.readUInt32BE(14));
       buffers.set(ring.addWritable(at, 0, SLOT), at);
     }

@@ -1,5 +1,7 @@
 /** The card: what its driver may do, in order and out of it (virtio 1.3 §2.1, §3.1, §5.1). */
 import { describe, expect, test } from 'vitest';
+import { offerFeatures } from '../../lib/device/feature-offer.js';
+import { TUN_OFFLOADS } from '../../lib/net/offload-features.js';
 import { bit } from '../../lib/uapi/virtio-net.js';
 import {
   ACKNOWLEDGE,
@@ -10,6 +12,7 @@ import {
   FEATURES_OK,
   makeCard,
   NEEDS_RESET,
+  RING_FEATURES,
   takeFeatures,
 } from '../support/card-driver.js';
 
@@ -117,6 +120,14 @@ describe('what is offered', () => {
     expect(names(few.device.offered)).toEqual([5, 32]);
     expect(few.device.queues).toHaveLength(2);
   });
+});
+
+test('tunnel offloads, which make the header longer, are offered where the backend has them too', () => {
+  const tunnel = bit(65) | bit(66) | bit(67) | bit(68);
+  const from = { tun: TUN_OFFLOADS, queuePairs: 1, hasMtu: false };
+  const without = offerFeatures({ ...from, backend: RING_FEATURES });
+  expect([without & tunnel, without & bit(7)]).toEqual([0n, bit(7)]);
+  expect(offerFeatures({ ...from, backend: RING_FEATURES | tunnel }) & tunnel).toBe(tunnel);
 });
 
 describe('§5.1.4 the configuration', () => {
