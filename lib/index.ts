@@ -17,15 +17,13 @@ export {
 } from './broker/broker.js';
 export type { BrokeredPair } from './broker/queue-pairs.js';
 export { requestQueues } from './broker/request-queues.js';
+export type { VirtioNetDeviceEvents, VirtioNetDeviceOptions } from './device/card-options.js';
+export type { CardState, QueueState } from './device/card-state.js';
 export type { ConfigSpace } from './device/config-space.js';
 export { type ControlTarget, RX_MODES, type RxMode } from './device/control-commands.js';
 export { DeviceQueue } from './device/device-queue.js';
 export type { RxFilterState } from './device/rx-filter.js';
-export {
-  VirtioNetDevice,
-  type VirtioNetDeviceEvents,
-  type VirtioNetDeviceOptions,
-} from './device/virtio-net-device.js';
+export { VirtioNetDevice } from './device/virtio-net-device.js';
 export { ERROR_CODES } from './error-codes.js';
 export {
   type ErrorCode,

@@ -1,4 +1,5 @@
 /** CardService: what runs while a card's driver is ready: the backend's queue pairs, and the control queue. */
+import { valueError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import type { Tap } from '../host/tap.js';
 import { UNLIMITED_SEND_BUFFER } from '../host/tun-queue.js';
@@ -38,6 +39,7 @@ export class CardService {
   readonly #options: CardServiceOptions;
   readonly #pairs: ServedPairs;
   #features = 0n;
+  #offloads = 0n;
   #control: ControlQueue | undefined;
 
   constructor(options: CardServiceOptions) {
@@ -52,19 +54,31 @@ export class CardService {
     return this.#pairs.active;
   }
 
-  /** `features`: what the driver took. Where a step fails everything before is undone. */
-  async start(features: bigint): Promise<void> {
+  /** The feature bits of offloads that the guest takes now. */
+  get offloads(): bigint {
+    return this.#offloads;
+  }
+
+  /**
+   * `features`: what the driver took; `before`: what it had changed since, where it goes on. Where a step fails,
+   * {@link CardService.stop} undoes those before.
+   */
+  async start(features: bigint, before?: { activePairs: number; offloads: bigint }): Promise<void> {
     const { backend, memory, taps, fail } = this.#options;
     this.#features = features;
+    this.#offloads = before?.offloads ?? features & OFFLOAD_FEATURES;
     const [tap] = taps;
     tap?.setVnetHeaderSize(headerLengthOf(features));
-    tap?.setOffload(tunOffloads(features));
+    tap?.setOffload(tunOffloads(this.#offloads));
     for (const queue of taps) queue.setSendBuffer(UNLIMITED_SEND_BUFFER);
     await this.#pairs.start({
       memory,
       features: features & backend.features,
       onRingError: (ring) => fail(ringGivenUp(ring)),
     });
+    if (before && before.activePairs > 1 && !(await this.#pairs.use(before.activePairs))) {
+      throw valueError(`the card cannot have ${before.activePairs} queue pairs`);
+    }
     this.#startControl();
   }
 
@@ -136,7 +150,9 @@ export class CardService {
       setQueuePairs: (count) => this.#pairs.use(count),
       setOffloads: (offloads) => {
         const unknown = offloads & ~(this.#features & OFFLOAD_FEATURES);
-        return unknown === 0n && taps[0]?.trySetOffload(tunOffloads(offloads)) === true;
+        if (unknown !== 0n || !taps[0]?.trySetOffload(tunOffloads(offloads))) return false;
+        this.#offloads = offloads;
+        return true;
       },
     };
   }

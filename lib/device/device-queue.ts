@@ -44,3 +44,15 @@ export class DeviceQueue {
     this.call.close();
   }
 }
+
+/** Queues of these sizes at most; where one cannot be had, none stays open. Throws `EMFILE`. */
+export function openQueues(sizes: readonly number[]): DeviceQueue[] {
+  const queues: DeviceQueue[] = [];
+  try {
+    for (const size of sizes) queues.push(new DeviceQueue(size));
+    return queues;
+  } catch (error) {
+    for (const queue of queues) queue.close();
+    throw error;
+  }
+}

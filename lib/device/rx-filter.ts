@@ -93,7 +93,8 @@ export class RxFilter {
   }
 
   /** As another card had it. */
-  restore(state: RxFilterState): void {
+  restore(state: RxFilterState, mac: Uint8Array): void {
+    this.#mac = mac;
     this.#change(state);
   }
 

@@ -3,10 +3,8 @@
  * registers into calls of it; what has to wait for the backend is a promise, for which the vCPU is held.
  */
 import { EventEmitter } from 'node:events';
-import { closedError, valueError } from '../errors.js';
-import type { GuestMemory } from '../host/guest-memory.js';
+import { closedError, StateError, valueError } from '../errors.js';
 import { parseMac } from '../host/net-interface.js';
-import type { Tap } from '../host/tap.js';
 import { logDevice } from '../log.js';
 import {
   hasBit,
@@ -20,42 +18,18 @@ import {
   VIRTIO_NET_S_ANNOUNCE,
   VIRTIO_NET_S_LINK_UP,
 } from '../uapi/virtio-net.js';
-import type { VhostBackend } from '../vhost/backend.js';
+import type { VirtioNetDeviceEvents, VirtioNetDeviceOptions } from './card-options.js';
 import { CardService } from './card-service.js';
+import { type CardState, hex, restoreCard, restoreFilter, saveCard } from './card-state.js';
 import { ConfigSpace } from './config-space.js';
-import { DeviceQueue } from './device-queue.js';
+import { type DeviceQueue, openQueues } from './device-queue.js';
 import { newBits } from './device-status.js';
 import { objectionTo, offerFeatures } from './feature-offer.js';
 import type { RxFilterState } from './rx-filter.js';
+import { Turns } from './turns.js';
 
 /** Descriptors of the control queue: its commands come one by one. */
 const CONTROL_QUEUE_SIZE = 64;
-
-export interface VirtioNetDeviceOptions {
-  memory: GuestMemory;
-  /** Who moves the packets; stays the caller's, to be closed after the card. */
-  backend: VhostBackend;
-  /** The backend's TAP queues, one for each pair, where it has them: for offloads, filters and pairs. */
-  taps?: readonly Tap[];
-  /** The card's address, `'02:00:00:00:00:01'`. */
-  mac: string;
-  /** Offered to the guest, in bytes. Default: not offered. */
-  mtu?: number;
-  /** Megabits per second, and whether full duplex. Default: not known. */
-  speed?: number;
-  fullDuplex?: boolean;
-  /** Features that may be offered. Default: all that the card, the backend and the TAP have. */
-  features?: bigint;
-  /** Descriptors of each ring at most, a power of two. Default: 256. */
-  queueSize?: number;
-}
-
-export interface VirtioNetDeviceEvents {
-  /** The configuration or NEEDS_RESET changed: the transport interrupts the driver. */
-  config: [];
-  /** The backend failed: the card needs a reset. */
-  failed: [error: Error];
-}
 
 export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
   /** The features on offer. */
@@ -69,9 +43,8 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
   readonly #mac: Uint8Array;
   #status = 0;
   #driverFeatures = 0n;
-  /** What waits for the backend, one after another. */
-  #tail: Promise<void> = Promise.resolve();
-  #pending = 0;
+  /** What waits for the backend. */
+  readonly #turns = new Turns();
   #closed = false;
 
   /** Throws `ERR_INVALID_ARG_VALUE`, `EMFILE`. */
@@ -99,7 +72,9 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
     if (mtu !== undefined) this.config.mtu = mtu;
     if (speed !== undefined) this.config.speed = speed;
     if (fullDuplex !== undefined) this.config.duplex = fullDuplex ? 1 : 0;
-    this.queues = makeQueues(queuePairs, queueSize, hasBit(this.offered, VIRTIO_NET_F_CTRL_VQ));
+    const sizes = new Array<number>(2 * queuePairs).fill(queueSize);
+    if (hasBit(this.offered, VIRTIO_NET_F_CTRL_VQ)) sizes.push(CONTROL_QUEUE_SIZE);
+    this.queues = openQueues(sizes);
     const { config, queues } = this;
     const fail = (error: Error) => this.#fail(error);
     try {
@@ -133,7 +108,7 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
   /** Word `word`, of 32 bits, of what the driver takes. Dropped outside its time. */
   setDriverFeatures(word: number, bits: number): void {
     if (!this.#has(VIRTIO_CONFIG_S_DRIVER) || this.#has(VIRTIO_CONFIG_S_FEATURES_OK)) {
-      logDevice('features written in status 0x%s', hex(this.#status));
+      logDevice('features written in status %d', this.#status);
       return;
     }
     const shift = BigInt(32 * word);
@@ -149,7 +124,7 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
     if (written === 0) return this.reset();
     const bits = newBits(this.#status, written);
     if (typeof bits === 'string') {
-      logDevice('status 0x%s written over 0x%s: %s', hex(written), hex(this.#status), bits);
+      logDevice('status %d written over %d: %s', written, this.#status, bits);
       return undefined;
     }
     for (const bit of bits) {
@@ -164,8 +139,8 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
 
   /** Back to the beginning: when it is done nothing of the guest's is touched any more. */
   reset(): Promise<void> | undefined {
-    if (this.#status === 0 && this.#pending === 0) return undefined;
-    if (!this.#has(VIRTIO_CONFIG_S_DRIVER_OK) && this.#pending === 0) {
+    if (this.#status === 0 && this.#turns.idle) return undefined;
+    if (!this.#has(VIRTIO_CONFIG_S_DRIVER_OK) && this.#turns.idle) {
       this.#forget();
       return undefined;
     }
@@ -215,6 +190,56 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
     return true;
   }
 
+  /**
+   * Stops the card, whose guest stands still, and returns all that it was: for {@link VirtioNetDevice.start} of
+   * this one or another, in this process or one that shares the memory. Until then it is as after a reset.
+   */
+  stop(): Promise<CardState> {
+    return this.#turns.take(async () => {
+      const { activePairs } = this;
+      const offloads = hex(this.#service.offloads);
+      await this.#service.stop();
+      const features = hex(this.#driverFeatures);
+      const state = { status: this.#status, features, activePairs, offloads, ...saveCard(this) };
+      this.#forget();
+      return state;
+    });
+  }
+
+  /**
+   * Goes on where a card was stopped. Throws `ERR_INVALID_ARG_VALUE` for a state that cannot be this card's, and
+   * what the backend throws; then it is as after a reset.
+   */
+  start(state: CardState): Promise<void> {
+    return this.#turns.take(async () => {
+      if (this.#status !== 0) throw new StateError('ERR_BUSY', 'the card has a driver already');
+      const features = BigInt(state.features);
+      const objection = state.status === 0 ? undefined : objectionTo(features, this.offered);
+      if (objection !== undefined)
+        throw valueError(`the state cannot be this card's: ${objection}`);
+      try {
+        restoreCard(this, state);
+        this.#driverFeatures = features;
+        this.#service.filter.restore(restoreFilter(state.rxFilter), this.config.mac);
+        const { activePairs, offloads } = state;
+        if (state.status & VIRTIO_CONFIG_S_DRIVER_OK) {
+          await this.#service.start(features, { activePairs, offloads: BigInt(offloads) });
+        }
+        this.#status = state.status;
+      } catch (error) {
+        await this.#service.stop();
+        this.#forget();
+        throw error;
+      }
+      // What was notified while nobody listened: once too often does no harm.
+      for (const { kick, call, enabled } of this.queues) {
+        if (!enabled) continue;
+        kick.signal();
+        call.signal();
+      }
+    });
+  }
+
   /** Stops, and gives its eventfds back. Memory, backend and TAPs stay the caller's. */
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -244,16 +269,9 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
     return queue;
   }
 
-  /** One after another; what fails makes the card need a reset. */
+  /** What the guest asks for: what fails makes the card need a reset. */
   #change(work: () => Promise<void>): Promise<void> {
-    this.#pending++;
-    this.#tail = this.#tail
-      .then(work)
-      .catch((error: unknown) => this.#fail(error as Error))
-      .finally(() => {
-        this.#pending--;
-      });
-    return this.#tail;
+    return this.#turns.take(work).catch((error: unknown) => this.#fail(error as Error));
   }
 
   #forget(): void {
@@ -277,17 +295,3 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
     if (this.#has(VIRTIO_CONFIG_S_DRIVER_OK)) this.emit('config');
   }
 }
-
-function makeQueues(pairs: number, size: number, control: boolean): DeviceQueue[] {
-  const queues: DeviceQueue[] = [];
-  try {
-    for (let i = 0; i < 2 * pairs; i++) queues.push(new DeviceQueue(size));
-    if (control) queues.push(new DeviceQueue(CONTROL_QUEUE_SIZE));
-    return queues;
-  } catch (error) {
-    for (const queue of queues) queue.close();
-    throw error;
-  }
-}
-
-const hex = (value: number) => value.toString(16);

@@ -1,9 +1,10 @@
 /** A card on the kernel's vhost-net, driven as a guest would, without one. */
 import { describe, expect, test } from 'vitest';
-import { bit, TUN_F_CSUM, TUN_F_TSO4 } from '../../lib/index.js';
+import { bit, type CardState, TUN_F_CSUM, TUN_F_TSO4 } from '../../lib/index.js';
 import { NEEDS_RESET } from '../support/card-driver.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { GUEST_MAC, GuestCard } from '../support/guest-card.js';
+import { until } from '../support/host.js';
 
 holdNothingLeaks();
 
@@ -142,6 +143,28 @@ describe('the control queue', () => {
     expect(tap?.offload).toBe(TUN_F_CSUM | TUN_F_TSO4);
     await card.receives(1);
   });
+});
+
+test('a card that is stopped goes on with its state: what was sent meanwhile arrives both ways', async () => {
+  const card = new GuestCard({ queuePairs: 2 });
+  await card.bringUp();
+  expect(await card.control?.send([4, 0, 2, 0])).toBe(0);
+  for (let round = 0; round < 5; round++) {
+    await card.send(10 * round);
+    await card.send(10 * round + 1, 1);
+    const state = JSON.parse(JSON.stringify(await card.device.stop())) as CardState;
+    expect(card.backend.running).toBe(false);
+    const sent = [card.send(10 * round + 2), card.send(10 * round + 3, 1)];
+    card.hostSends(10 * round + 4);
+    await card.device.start(state);
+    await Promise.all(sent);
+    const got: number[] = [];
+    await until(() => {
+      got.push(...card.received(0), ...card.received(1));
+      return got.includes(10 * round + 4);
+    }, 'the frame that was sent meanwhile');
+    expect(await card.control?.send([0, 1, round % 2])).toBe(0);
+  }
 });
 
 test('a ring outside the memory: the card needs a reset, which mends it', async () => {

@@ -1,9 +1,7 @@
 /** The driver of a card for tests that need no transport: the handshake, and commands by the control queue. */
 import { onTestFinished } from 'vitest';
-import {
-  VirtioNetDevice,
-  type VirtioNetDeviceOptions,
-} from '../../lib/device/virtio-net-device.js';
+import type { VirtioNetDeviceOptions } from '../../lib/device/card-options.js';
+import { VirtioNetDevice } from '../../lib/device/virtio-net-device.js';
 import { GuestMemory } from '../../lib/host/guest-memory.js';
 import { bit, hasBit, VIRTIO_F_VERSION_1, VIRTIO_NET_F_MQ } from '../../lib/uapi/virtio-net.js';
 import { VringDriver } from '../../lib/vring/driver.js';

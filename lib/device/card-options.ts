@@ -1,0 +1,30 @@
+/** What a card is made with, and what it tells. */
+import type { GuestMemory } from '../host/guest-memory.js';
+import type { Tap } from '../host/tap.js';
+import type { VhostBackend } from '../vhost/backend.js';
+
+export interface VirtioNetDeviceOptions {
+  memory: GuestMemory;
+  /** Who moves the packets; stays the caller's, to be closed after the card. */
+  backend: VhostBackend;
+  /** The backend's TAP queues, one for each pair, where it has them: for offloads, filters and pairs. */
+  taps?: readonly Tap[];
+  /** The card's address, `'02:00:00:00:00:01'`. */
+  mac: string;
+  /** Offered to the guest, in bytes. Default: not offered. */
+  mtu?: number;
+  /** Megabits per second, and whether full duplex. Default: not known. */
+  speed?: number;
+  fullDuplex?: boolean;
+  /** Features that may be offered. Default: all that the card, the backend and the TAP have. */
+  features?: bigint;
+  /** Descriptors of each ring at most, a power of two. Default: 256. */
+  queueSize?: number;
+}
+
+export interface VirtioNetDeviceEvents {
+  /** The configuration or NEEDS_RESET changed: the transport interrupts the driver. */
+  config: [];
+  /** The backend failed: the card needs a reset. */
+  failed: [error: Error];
+}
