@@ -22,8 +22,14 @@ export type { CardState, QueueState } from './device/card-state.js';
 export type { ConfigSpace } from './device/config-space.js';
 export { type ControlTarget, RX_MODES, type RxMode } from './device/control-commands.js';
 export { DeviceQueue } from './device/device-queue.js';
+export type { MsiRoute, MsiRoutes } from './device/msi-delivery.js';
+export type { IoeventfdHost } from './device/pci-notify.js';
 export type { RxFilterState } from './device/rx-filter.js';
 export { VirtioNetDevice } from './device/virtio-net-device.js';
+export {
+  VirtioPciTransport,
+  type VirtioPciTransportOptions,
+} from './device/virtio-pci-transport.js';
 export { ERROR_CODES } from './error-codes.js';
 export {
   type ErrorCode,
