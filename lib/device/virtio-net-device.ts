@@ -105,9 +105,9 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
     return this.#service.filter.state;
   }
 
-  /** Word `word`, of 32 bits, of what the driver takes. Dropped outside its time. */
+  /** Word `word`, 0 to 3, of 32 bits, of what the driver takes. Dropped outside its time, and for other words. */
   setDriverFeatures(word: number, bits: number): void {
-    if (!this.#has(VIRTIO_CONFIG_S_DRIVER) || this.#has(VIRTIO_CONFIG_S_FEATURES_OK)) {
+    if (word > 3 || !this.#has(VIRTIO_CONFIG_S_DRIVER) || this.#has(VIRTIO_CONFIG_S_FEATURES_OK)) {
       logDevice('features written in status %d', this.#status);
       return;
     }

@@ -81,6 +81,11 @@ describe('§3.1.1 the handshake', () => {
     takeFeatures(card, VERSION_1);
     device.setDriverFeatures(0, 1 << 15);
     expect(device.driverFeatures).toBe(VERSION_1);
+    device.setStatus(0);
+    device.setStatus(ACKNOWLEDGE | DRIVER);
+    device.setDriverFeatures(4, 1);
+    device.setDriverFeatures(0xffff_ffff, 1);
+    expect(device.driverFeatures).toBe(0n);
   });
 });
 
