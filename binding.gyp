@@ -17,6 +17,7 @@
             "native/memory.cc",
             "native/netif.cc",
             "native/packet.cc",
+            "native/pci_constants.c",
             "native/poller.cc",
             "native/rtnetlink.cc",
             "native/tun.cc",

@@ -25,6 +25,7 @@ struct virtio_constant {
 
 // Ends with a null name.
 extern const struct virtio_constant virtio_constants[];
+extern const struct virtio_constant pci_constants[];
 
 #ifdef __cplusplus
 }

@@ -2,10 +2,12 @@ import { describe, expect, test } from 'vitest';
 import * as library from '../../lib/index.js';
 import { native } from '../../lib/native.js';
 import * as kvm from '../../lib/uapi/kvm.js';
+import * as pci from '../../lib/uapi/pci.js';
 import * as socket from '../../lib/uapi/socket.js';
 import * as tun from '../../lib/uapi/tun.js';
 import * as vhost from '../../lib/uapi/vhost.js';
 import * as net from '../../lib/uapi/virtio-net.js';
+import * as virtioPci from '../../lib/uapi/virtio-pci.js';
 import * as ring from '../../lib/uapi/virtio-ring.js';
 
 /** Sizes and offsets in bytes, as compiled on x86-64 with Linux's own headers. */
@@ -144,7 +146,7 @@ function numbersOf(module: object): Record<string, number> {
 const CONSTANTS: Record<string, number> = {
   ...net.VIRTIO_NET_FEATURES,
   ...tun.TUN_FEATURES,
-  ...numbersOf({ ...kvm, ...socket, ...tun, ...vhost, ...net, ...ring }),
+  ...numbersOf({ ...kvm, ...pci, ...socket, ...tun, ...vhost, ...net, ...virtioPci, ...ring }),
 };
 
 describe('the structs that cross into the kernel', () => {
