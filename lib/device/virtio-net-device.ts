@@ -139,7 +139,8 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
 
   /** Back to the beginning: when it is done nothing of the guest's is touched any more. */
   reset(): Promise<void> | undefined {
-    if (this.#status === 0 && this.#turns.idle) return undefined;
+    if (this.#closed) return undefined;
+    // In status 0 too: a driver may have set queues up before it said that it is there.
     if (!this.#has(VIRTIO_CONFIG_S_DRIVER_OK) && this.#turns.idle) {
       this.#forget();
       return undefined;
