@@ -17,14 +17,20 @@ export {
 } from './broker/broker.js';
 export type { BrokeredPair } from './broker/queue-pairs.js';
 export { requestQueues } from './broker/request-queues.js';
+export type { KvmEvents } from './device/assign-all.js';
 export type { VirtioNetDeviceEvents, VirtioNetDeviceOptions } from './device/card-options.js';
 export type { CardState, QueueState } from './device/card-state.js';
 export type { ConfigSpace } from './device/config-space.js';
 export { type ControlTarget, RX_MODES, type RxMode } from './device/control-commands.js';
 export { DeviceQueue } from './device/device-queue.js';
+export type { MmioInterruptOptions, MmioIrq } from './device/mmio-interrupts.js';
 export type { MsiRoute, MsiRoutes } from './device/msi-delivery.js';
 export type { IoeventfdHost } from './device/pci-notify.js';
 export type { RxFilterState } from './device/rx-filter.js';
+export {
+  VirtioMmioTransport,
+  type VirtioMmioTransportOptions,
+} from './device/virtio-mmio-transport.js';
 export { VirtioNetDevice } from './device/virtio-net-device.js';
 export {
   VirtioPciTransport,
@@ -90,6 +96,7 @@ export * from './uapi/kvm.js';
 export * from './uapi/socket.js';
 export * from './uapi/tun.js';
 export * from './uapi/vhost.js';
+export * from './uapi/virtio-mmio.js';
 export * from './uapi/virtio-net.js';
 export * from './uapi/virtio-ring.js';
 export type {

@@ -1,0 +1,257 @@
+/**
+ * VirtioMmioTransport: a card behind the registers of virtio-mmio, version 2 (virtio 1.3 §4.2).
+ *
+ * InterruptStatus must say why the guest was interrupted, and a driver ignores an interrupt for which it reads
+ * 0 (Linux, `vm_interrupt()`). Calls that go from the backend to KVM as irqfds pass this process by, so it
+ * cannot know of used buffers. There are two ways out. To bring every call here first costs a turn of the
+ * event loop for each interrupt, and is what irqfds are there to spare. Or bit 0 reads as set whenever the
+ * driver is ready: a driver that looks at a ring in vain finds nothing and goes on. With irqfds this does the
+ * second. Without, calls come here anyway, and both bits are exact.
+ */
+import { checkUint64, closedError, StateError } from '../errors.js';
+import type { Ioeventfd } from '../host/kvm-vm.js';
+import { logDevice } from '../log.js';
+import {
+  VIRTIO_MMIO_CONFIG,
+  VIRTIO_MMIO_CONFIG_GENERATION,
+  VIRTIO_MMIO_DEVICE_FEATURES,
+  VIRTIO_MMIO_DEVICE_FEATURES_SEL,
+  VIRTIO_MMIO_DEVICE_ID,
+  VIRTIO_MMIO_DRIVER_FEATURES,
+  VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+  VIRTIO_MMIO_INTERRUPT_ACK,
+  VIRTIO_MMIO_INTERRUPT_STATUS,
+  VIRTIO_MMIO_MAGIC,
+  VIRTIO_MMIO_MAGIC_VALUE,
+  VIRTIO_MMIO_QUEUE_NOTIFY,
+  VIRTIO_MMIO_SHM_BASE_HIGH,
+  VIRTIO_MMIO_SHM_BASE_LOW,
+  VIRTIO_MMIO_SHM_LEN_HIGH,
+  VIRTIO_MMIO_SHM_LEN_LOW,
+  VIRTIO_MMIO_SHM_SEL,
+  VIRTIO_MMIO_STATUS,
+  VIRTIO_MMIO_VENDOR_ID,
+  VIRTIO_MMIO_VERSION,
+} from '../uapi/virtio-mmio.js';
+import { VIRTIO_ID_NET } from '../uapi/virtio-net.js';
+import { assignAll, type KvmEvents } from './assign-all.js';
+import { FeatureRegisters } from './feature-registers.js';
+import {
+  type MmioInterrupt,
+  type MmioInterruptOptions,
+  makeMmioInterrupt,
+} from './mmio-interrupts.js';
+import { MmioQueueRegisters } from './mmio-queue-registers.js';
+import type { VirtioNetDevice } from './virtio-net-device.js';
+
+const VERSION = 2;
+/** `VHNT`, for vhost-net, as the bytes lie in memory. */
+const VENDOR_ID = 0x544e_4856;
+const ALL_ONES = 0xffff_ffff;
+
+/** Registers that always read the same. */
+const FIXED = new Map<number, number>([
+  [VIRTIO_MMIO_MAGIC_VALUE, VIRTIO_MMIO_MAGIC],
+  [VIRTIO_MMIO_VERSION, VERSION],
+  [VIRTIO_MMIO_DEVICE_ID, VIRTIO_ID_NET],
+  [VIRTIO_MMIO_VENDOR_ID, VENDOR_ID],
+  // There is no shared memory: its length and its base are −1, whichever was selected.
+  [VIRTIO_MMIO_SHM_LEN_LOW, ALL_ONES],
+  [VIRTIO_MMIO_SHM_LEN_HIGH, ALL_ONES],
+  [VIRTIO_MMIO_SHM_BASE_LOW, ALL_ONES],
+  [VIRTIO_MMIO_SHM_BASE_HIGH, ALL_ONES],
+]);
+
+export interface VirtioMmioTransportOptions extends MmioInterruptOptions {
+  /** Guest-physical address of the registers; 0x200 bytes have room for all. */
+  address: bigint;
+}
+
+/**
+ * A card's registers on a bus. A VMM calls {@link VirtioMmioTransport.read} and
+ * {@link VirtioMmioTransport.write} for the guest's accesses; whatever a guest does, they do not throw.
+ * Registers take aligned accesses of 32 bits, the configuration space of 1, 2, 4 or 8 bytes; what is read
+ * elsewhere or otherwise is 0, and what is written is dropped.
+ *
+ * **Interrupts.** With `interrupt`, the calls of all queues are irqfds of one edge-triggered line, and a guest
+ * is interrupted without this process. InterruptStatus then reads bit 0, a used buffer, for as long as the
+ * driver is ready, as nobody here sees whether there is one; bit 1, a changed configuration, is exact. With
+ * `onInterrupt`, calls come to the event loop, both bits are exact, and the line is high until the driver has
+ * acknowledged them; that keeps the process alive until `close()`.
+ *
+ * **Kicks.** A write of QueueNotify signals the queue's `kick`. After {@link VirtioMmioTransport.connect} KVM
+ * does so itself and the write does not leave the guest.
+ *
+ * Close it before the card, which stays the caller's.
+ */
+export class VirtioMmioTransport {
+  readonly device: VirtioNetDevice;
+  /** Guest-physical address of the registers. */
+  readonly address: bigint;
+  readonly #features: FeatureRegisters;
+  readonly #queues: MmioQueueRegisters;
+  readonly #interrupt: MmioInterrupt;
+  readonly #onConfig = () => this.#interrupt.configChanged();
+  #resetting: Promise<void> | undefined;
+  #disconnect: (() => void) | undefined;
+  #closed = false;
+
+  /** Throws `ERR_INVALID_ARG_VALUE`, `ERR_BUSY`, and what `KvmVm.assignIrqfd` throws; nothing is left of it then. */
+  constructor(device: VirtioNetDevice, options: VirtioMmioTransportOptions) {
+    this.device = device;
+    this.address = checkUint64('address', options.address);
+    this.#features = new FeatureRegisters(device);
+    this.#queues = new MmioQueueRegisters(device);
+    this.#interrupt = makeMmioInterrupt(device, options);
+    device.on('config', this.#onConfig);
+  }
+
+  /** What the guest reads: `length` bytes at `offset` of the registers. */
+  read(offset: number, length: number): Uint8Array {
+    if (offset >= VIRTIO_MMIO_CONFIG && !this.#gone) {
+      return this.device.config.read(offset - VIRTIO_MMIO_CONFIG, length);
+    }
+    const bytes = new Uint8Array(length);
+    if (isRegister(offset, length) && !this.#gone) {
+      new DataView(bytes.buffer).setUint32(0, this.#readRegister(offset), true);
+    }
+    return bytes;
+  }
+
+  /** What the guest writes. A promise where its vCPU is to be held until that is done; it never rejects. */
+  write(offset: number, bytes: Uint8Array): Promise<void> | undefined {
+    if (!isRegister(offset, bytes.length) || this.#gone) {
+      logDevice('%d bytes written at 0x%x, where they mean nothing', bytes.length, offset);
+      return undefined;
+    }
+    // Another vCPU waits for the reset; what this one writes meanwhile would be lost, or half of it.
+    if (this.#resetting) return this.#resetting;
+    const value = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+    return this.#writeRegister(offset, value);
+  }
+
+  /** As a write of 0 to Status: for a VMM that resets the machine. */
+  reset(): Promise<void> | undefined {
+    if (this.#gone) return undefined;
+    if (this.#resetting) return this.#resetting;
+    const reset = this.device.reset();
+    if (reset) {
+      this.#resetting = this.#finish(reset);
+      return this.#resetting;
+    }
+    this.#forget();
+    return undefined;
+  }
+
+  /** What to register with KVM, so that kicks do not leave the guest. */
+  ioeventfds(): Ioeventfd[] {
+    return this.device.queues.map(({ kick }, index) => ({
+      address: this.address + BigInt(VIRTIO_MMIO_QUEUE_NOTIFY),
+      length: 4,
+      datamatch: BigInt(index),
+      eventFd: kick,
+    }));
+  }
+
+  /** Registers all {@link VirtioMmioTransport.ioeventfds}, or none. Throws `ERR_BUSY`, `EEXIST`, `ENOSPC`. */
+  connect(vm: KvmEvents): void {
+    if (this.#closed) throw closedError('the transport');
+    if (this.#disconnect) throw new StateError('ERR_BUSY', 'the transport is connected already');
+    this.#disconnect = assignAll(
+      this.ioeventfds(),
+      (ioeventfd) => vm.assignIoeventfd(ioeventfd),
+      (ioeventfd) => vm.deassignIoeventfd(ioeventfd),
+    );
+  }
+
+  /** Takes them back: kicks come by {@link VirtioMmioTransport.write} again. */
+  disconnect(): void {
+    const disconnect = this.#disconnect;
+    this.#disconnect = undefined;
+    disconnect?.();
+  }
+
+  /** Gives the interrupt and the ioeventfds back; the guest then reads zeroes. The card goes on as it is. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.device.off('config', this.#onConfig);
+    try {
+      this.disconnect();
+    } finally {
+      this.#interrupt.close();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Whether there is no card here any more: this was closed, or the card, and its eventfds with it. */
+  get #gone(): boolean {
+    return this.#closed || this.device.queues.some(({ kick }) => kick.closed);
+  }
+
+  #readRegister(offset: number): number {
+    const { device } = this;
+    switch (offset) {
+      case VIRTIO_MMIO_DEVICE_FEATURES:
+        return this.#features.offered;
+      case VIRTIO_MMIO_INTERRUPT_STATUS:
+        return this.#interrupt.status;
+      case VIRTIO_MMIO_STATUS:
+        return device.status;
+      case VIRTIO_MMIO_CONFIG_GENERATION:
+        return device.config.generation;
+      default:
+        return FIXED.get(offset) ?? this.#queues.read(offset);
+    }
+  }
+
+  #writeRegister(offset: number, value: number): Promise<void> | undefined {
+    switch (offset) {
+      case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
+        this.#features.deviceWord = value;
+        return undefined;
+      case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
+        this.#features.driverWord = value;
+        return undefined;
+      case VIRTIO_MMIO_DRIVER_FEATURES:
+        this.#features.take(value);
+        return undefined;
+      case VIRTIO_MMIO_QUEUE_NOTIFY:
+        this.#queues.notify(value);
+        return undefined;
+      case VIRTIO_MMIO_INTERRUPT_ACK:
+        this.#interrupt.acknowledge(value);
+        return undefined;
+      case VIRTIO_MMIO_STATUS:
+        return value === 0 ? this.reset() : this.device.setStatus(value);
+      case VIRTIO_MMIO_SHM_SEL:
+        return undefined;
+      default:
+        return this.#queues.write(offset, value);
+    }
+  }
+
+  async #finish(reset: Promise<void>): Promise<void> {
+    try {
+      await reset;
+      // A card that could not be stopped says so in its status, and interrupts.
+      if (this.device.status === 0) this.#forget();
+    } finally {
+      this.#resetting = undefined;
+    }
+  }
+
+  #forget(): void {
+    this.#features.reset();
+    this.#queues.reset();
+    this.#interrupt.reset();
+  }
+}
+
+/** As far as its width goes: an offset between two registers is one of none. */
+function isRegister(offset: number, length: number): boolean {
+  return length === 4 && offset < VIRTIO_MMIO_CONFIG;
+}
