@@ -60,10 +60,19 @@ export class CardService {
   }
 
   /**
-   * `features`: what the driver took; `before`: what it had changed since, where it goes on. Where a step fails,
-   * {@link CardService.stop} undoes those before.
+   * `features`: what the driver took; `before`: what it had changed since, where it goes on. Where a step fails
+   * everything before is undone.
    */
   async start(features: bigint, before?: { activePairs: number; offloads: bigint }): Promise<void> {
+    try {
+      await this.#startAll(features, before);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async #startAll(features: bigint, before?: { activePairs: number; offloads: bigint }) {
     const { backend, memory, taps, fail } = this.#options;
     this.#features = features;
     this.#offloads = before?.offloads ?? features & OFFLOAD_FEATURES;

@@ -228,7 +228,6 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
         }
         this.#status = state.status;
       } catch (error) {
-        await this.#service.stop();
         this.#forget();
         throw error;
       }

@@ -223,6 +223,20 @@ describe('a backend that fails', () => {
     expect(device.status).toBe(ALL);
   });
 
+  test('or a control ring outside the memory: what was started is stopped', async () => {
+    const card = makeCard();
+    const { device, backend } = card;
+    takeFeatures(card);
+    for (const index of device.queues.keys()) enableQueue(card, index);
+    const control = device.queues.at(-1);
+    if (control) control.addresses = { desc: 1n << 40n, avail: 0n, used: 0n };
+    await device.setStatus(ALL);
+    expect([device.status, backend.asked]).toEqual([ALL | NEEDS_RESET, ['start 0', 'stop']]);
+    await device.setStatus(0);
+    await bringUp(card);
+    expect(device.status).toBe(ALL);
+  });
+
   test('that gives a ring up', async () => {
     const card = makeCard();
     await bringUp(card);
