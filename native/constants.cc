@@ -147,7 +147,7 @@ static Napi::Value Constants(const Napi::CallbackInfo& info) {
   VALUE(KVM_CAP_IRQFD);
   VALUE(KVM_CAP_IOEVENTFD);
   VALUE(KVM_CAP_IRQFD_RESAMPLE);
-  for (const virtio_constant* table : {virtio_constants, pci_constants}) {
+  for (const virtio_constant* table : {virtio_constants, transport_constants}) {
     for (const virtio_constant* row = table; row->name; row++) Set(all, row->name, row->value);
   }
   return all;

@@ -25,7 +25,7 @@ struct virtio_constant {
 
 // Ends with a null name.
 extern const struct virtio_constant virtio_constants[];
-extern const struct virtio_constant pci_constants[];
+extern const struct virtio_constant transport_constants[];
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@ import * as pci from '../../lib/uapi/pci.js';
 import * as socket from '../../lib/uapi/socket.js';
 import * as tun from '../../lib/uapi/tun.js';
 import * as vhost from '../../lib/uapi/vhost.js';
+import * as virtioMmio from '../../lib/uapi/virtio-mmio.js';
 import * as net from '../../lib/uapi/virtio-net.js';
 import * as virtioPci from '../../lib/uapi/virtio-pci.js';
 import * as ring from '../../lib/uapi/virtio-ring.js';
@@ -146,7 +147,17 @@ function numbersOf(module: object): Record<string, number> {
 const CONSTANTS: Record<string, number> = {
   ...net.VIRTIO_NET_FEATURES,
   ...tun.TUN_FEATURES,
-  ...numbersOf({ ...kvm, ...pci, ...socket, ...tun, ...vhost, ...net, ...virtioPci, ...ring }),
+  ...numbersOf({
+    ...kvm,
+    ...pci,
+    ...socket,
+    ...tun,
+    ...vhost,
+    ...net,
+    ...virtioMmio,
+    ...virtioPci,
+    ...ring,
+  }),
 };
 
 describe('the structs that cross into the kernel', () => {

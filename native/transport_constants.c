@@ -1,4 +1,5 @@
 #include <linux/pci_regs.h>
+#include <linux/virtio_mmio.h>
 #include <linux/virtio_pci.h>
 
 #include "virtio_layout.h"
@@ -13,7 +14,7 @@
 #name, name     \
   }
 
-const struct virtio_constant pci_constants[] = {
+const struct virtio_constant transport_constants[] = {
     VALUE(PCI_CFG_SPACE_SIZE),
     VALUE(PCI_VENDOR_ID),
     VALUE(PCI_DEVICE_ID),
@@ -76,6 +77,37 @@ const struct virtio_constant pci_constants[] = {
     VALUE(VIRTIO_PCI_COMMON_Q_RESET),
     VALUE(VIRTIO_MSI_NO_VECTOR),
     VALUE(VIRTIO_PCI_ISR_CONFIG),
+    VALUE(VIRTIO_MMIO_MAGIC_VALUE),
+    VALUE(VIRTIO_MMIO_VERSION),
+    VALUE(VIRTIO_MMIO_DEVICE_ID),
+    VALUE(VIRTIO_MMIO_VENDOR_ID),
+    VALUE(VIRTIO_MMIO_DEVICE_FEATURES),
+    VALUE(VIRTIO_MMIO_DEVICE_FEATURES_SEL),
+    VALUE(VIRTIO_MMIO_DRIVER_FEATURES),
+    VALUE(VIRTIO_MMIO_DRIVER_FEATURES_SEL),
+    VALUE(VIRTIO_MMIO_QUEUE_SEL),
+    VALUE(VIRTIO_MMIO_QUEUE_NUM_MAX),
+    VALUE(VIRTIO_MMIO_QUEUE_NUM),
+    VALUE(VIRTIO_MMIO_QUEUE_READY),
+    VALUE(VIRTIO_MMIO_QUEUE_NOTIFY),
+    VALUE(VIRTIO_MMIO_INTERRUPT_STATUS),
+    VALUE(VIRTIO_MMIO_INTERRUPT_ACK),
+    VALUE(VIRTIO_MMIO_STATUS),
+    VALUE(VIRTIO_MMIO_QUEUE_DESC_LOW),
+    VALUE(VIRTIO_MMIO_QUEUE_DESC_HIGH),
+    VALUE(VIRTIO_MMIO_QUEUE_AVAIL_LOW),
+    VALUE(VIRTIO_MMIO_QUEUE_AVAIL_HIGH),
+    VALUE(VIRTIO_MMIO_QUEUE_USED_LOW),
+    VALUE(VIRTIO_MMIO_QUEUE_USED_HIGH),
+    VALUE(VIRTIO_MMIO_SHM_SEL),
+    VALUE(VIRTIO_MMIO_SHM_LEN_LOW),
+    VALUE(VIRTIO_MMIO_SHM_LEN_HIGH),
+    VALUE(VIRTIO_MMIO_SHM_BASE_LOW),
+    VALUE(VIRTIO_MMIO_SHM_BASE_HIGH),
+    VALUE(VIRTIO_MMIO_CONFIG_GENERATION),
+    VALUE(VIRTIO_MMIO_CONFIG),
+    VALUE(VIRTIO_MMIO_INT_VRING),
+    VALUE(VIRTIO_MMIO_INT_CONFIG),
     // The kernel's headers for programs give these other names, or none: drivers/pci and virtio 1.3
     // have them.
     {"PCI_VENDOR_ID_REDHAT_QUMRANET", 0x1af4},
@@ -83,5 +115,7 @@ const struct virtio_constant pci_constants[] = {
     {"VIRTIO_PCI_CAP_SIZEOF", sizeof(struct virtio_pci_cap)},
     {"VIRTIO_PCI_CFG_DATA", offsetof(struct virtio_pci_cfg_cap, pci_cfg_data)},
     {"VIRTIO_PCI_ISR_QUEUE", 1},
+    {"VIRTIO_MMIO_QUEUE_RESET", 0x0c0},
+    {"VIRTIO_MMIO_MAGIC", 'v' | 'i' << 8 | 'r' << 16 | 't' << 24},
     {NULL, 0},
 };
