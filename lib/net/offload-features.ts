@@ -78,6 +78,18 @@ export const OFFLOAD_FEATURES: bigint = OFFLOADS.reduce(
   0n,
 );
 
+/** For each feature that means nothing alone: those of its direction of which one must be there too. */
+export const OFFLOAD_NEEDS: readonly (readonly [number, ...number[]])[] = OFFLOADS.flatMap(
+  ({ guest, host, needs }): [number, ...number[]][] => {
+    const rows = OFFLOADS.filter(({ tun }) => (needs & tun) !== 0);
+    if (rows.length === 0) return [];
+    return [
+      [guest, ...rows.map((row) => row.guest)],
+      [host, ...rows.map((row) => row.host)],
+    ];
+  },
+);
+
 /** Every `TUN_F_*` bit, of which a kernel knows some. */
 export const TUN_OFFLOADS: number = OFFLOADS.reduce((sum, { tun }) => sum | tun, 0);
 
