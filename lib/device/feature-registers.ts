@@ -1,9 +1,5 @@
 /** FeatureRegisters: features through a window of 32 bits, one for what is offered and one for what is taken. */
-import { logDevice } from '../log.js';
 import type { VirtioNetDevice } from './virtio-net-device.js';
-
-/** Words of 32 bits: 128 features, as far as virtio 1.3 numbers them (§2.2). */
-const WORDS = 4;
 
 export class FeatureRegisters {
   /** Which word of the offer is read: 32 bits without a sign. */
@@ -18,13 +14,17 @@ export class FeatureRegisters {
 
   /** The selected word of the offer; 0 beyond the last. */
   get offered(): number {
-    return Number((this.#device.offered >> BigInt(32 * this.deviceWord)) & 0xffff_ffffn);
+    return wordOf(this.#device.offered, this.deviceWord);
+  }
+
+  /** The selected word of what the driver took; 0 beyond the last. */
+  get taken(): number {
+    return wordOf(this.#device.driverFeatures, this.driverWord);
   }
 
   /** The driver takes these of the selected word. Dropped beyond the last. */
   take(bits: number): void {
-    if (this.driverWord < WORDS) this.#device.setDriverFeatures(this.driverWord, bits);
-    else logDevice('features 0x%x written to word %d', bits, this.driverWord);
+    this.#device.setDriverFeatures(this.driverWord, bits);
   }
 
   /** The card was reset. */
@@ -32,4 +32,8 @@ export class FeatureRegisters {
     this.deviceWord = 0;
     this.driverWord = 0;
   }
+}
+
+function wordOf(features: bigint, word: number): number {
+  return Number((features >> BigInt(32 * word)) & 0xffff_ffffn);
 }

@@ -23,11 +23,9 @@ import {
 } from '../uapi/virtio-pci.js';
 import type { VringAddresses } from '../vring/layout.js';
 import type { DeviceQueue } from './device-queue.js';
+import { FeatureRegisters } from './feature-registers.js';
 import type { PciInterrupts } from './pci-interrupts.js';
 import type { VirtioNetDevice } from './virtio-net-device.js';
-
-/** Words of 32 feature bits that a driver may write: of more there is nothing to say. */
-const FEATURE_WORDS = 4;
 
 /** What a write may have to wait for. */
 type Wait = Promise<void> | undefined;
@@ -45,12 +43,12 @@ export class PciCommonConfig {
   readonly #fields: ReadonlyMap<number, Field>;
   /** Queues whose reset is not done yet. */
   readonly #resetting = new Set<number>();
-  #deviceFeatureSelect = 0;
-  #driverFeatureSelect = 0;
+  readonly #features: FeatureRegisters;
   #queueSelect = 0;
 
   constructor(device: VirtioNetDevice, interrupts: PciInterrupts) {
     this.#device = device;
+    this.#features = new FeatureRegisters(device);
     this.#interrupts = interrupts;
     this.#fields = new Map([...this.#cardFields(), ...this.#queueFields()]);
   }
@@ -80,27 +78,27 @@ export class PciCommonConfig {
 
   #cardFields(): [number, Field][] {
     const device = this.#device;
+    const features = this.#features;
     return [
       field(VIRTIO_PCI_COMMON_DFSELECT, 4, {
-        read: () => this.#deviceFeatureSelect,
+        read: () => features.deviceWord,
         write: (word) => {
-          this.#deviceFeatureSelect = Number(word);
+          features.deviceWord = Number(word);
         },
       }),
       field(VIRTIO_PCI_COMMON_DF, 4, {
-        read: () => wordOf(device.offered, this.#deviceFeatureSelect),
+        read: () => features.offered,
       }),
       field(VIRTIO_PCI_COMMON_GFSELECT, 4, {
-        read: () => this.#driverFeatureSelect,
+        read: () => features.driverWord,
         write: (word) => {
-          this.#driverFeatureSelect = Number(word);
+          features.driverWord = Number(word);
         },
       }),
       field(VIRTIO_PCI_COMMON_GF, 4, {
-        read: () => wordOf(device.driverFeatures, this.#driverFeatureSelect),
+        read: () => features.taken,
         write: (bits) => {
-          const word = this.#driverFeatureSelect;
-          if (word < FEATURE_WORDS) device.setDriverFeatures(word, Number(bits));
+          features.take(Number(bits));
         },
       }),
       field(VIRTIO_PCI_COMMON_MSIX, 2, {
@@ -181,8 +179,7 @@ export class PciCommonConfig {
 
   /** What is the transport's own goes back with the card (virtio 1.3 §4.1.4.3.1, §4.1.5.1.2). */
   #reset(): void {
-    this.#deviceFeatureSelect = 0;
-    this.#driverFeatureSelect = 0;
+    this.#features.reset();
     this.#queueSelect = 0;
     this.#interrupts.reset();
   }
@@ -241,10 +238,6 @@ const key = (offset: number, width: number): number => 16 * offset + width;
 
 function field(offset: number, width: number, access: Field): [number, Field] {
   return [key(offset, width), access];
-}
-
-function wordOf(features: bigint, word: number): bigint {
-  return BigInt.asUintN(32, features >> BigInt(32 * word));
 }
 
 function putNumber(bytes: Uint8Array, value: bigint): void {
