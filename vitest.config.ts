@@ -1,4 +1,7 @@
 import { defineConfig } from 'vitest/config';
+import { MODULES_FILE, ModuleReporter } from './tools/test/module-reporter.js';
+
+const report = process.env[MODULES_FILE];
 
 /** One project per test layer, from cheap to real; see CONTRIBUTING.md. */
 function layer(name: string, testTimeout: number) {
@@ -14,12 +17,14 @@ function layer(name: string, testTimeout: number) {
       // in a software-emulated machine every process costs seconds.
       fileParallelism: name === 'unit' || name === 'fuzz',
       isolate: name !== 'kernel',
+      globalSetup: name === 'kernel' ? ['test/support/hold-vm.ts'] : [],
     },
   };
 }
 
 export default defineConfig({
   test: {
+    reporters: ['default', ...(report === undefined ? [] : [new ModuleReporter(report)])],
     projects: [
       layer('unit', 20_000),
       layer('native', 60_000),

@@ -2,13 +2,11 @@ import { describe, expect, test } from 'vitest';
 import { type Fd, native } from '../../lib/native.js';
 import { errnoOf, expectCode, expectSystemError } from '../support/errors.js';
 import { MMIO_GUEST, PIO_GUEST } from '../support/guests.js';
-import { eventFd, holdOneVm, machine, mmio, notEventFd, pio } from '../support/machine.js';
+import { eventFd, machine, mmio, notEventFd, pio } from '../support/machine.js';
 
 const IOEVENTFD = 'ioctl(KVM_IOEVENTFD)';
 /** Why KVM_RUN returned: the guest wrote where it has no memory, and no ioeventfd was there. */
 const KVM_EXIT_MMIO = 6;
-
-holdOneVm();
 
 describe('an ioeventfd on a port', () => {
   test('is signalled by the guest’s write of any value', async () => {

@@ -5,15 +5,13 @@ import { keep, plainFile } from '../support/device.js';
 import { errnoOf, expectCode, expectSystemError } from '../support/errors.js';
 import { EDGE_GUEST, LEVEL_GUEST } from '../support/guests.js';
 import { expectNoLeaks, leakSnapshot } from '../support/leaks.js';
-import { eventFd, holdOneVm, machine, notEventFd, pio } from '../support/machine.js';
+import { eventFd, machine, notEventFd, pio } from '../support/machine.js';
 
 const IRQFD = 'ioctl(KVM_IRQFD)';
 /** Both interrupt controllers route a line to the interrupt of the same number. */
 const LINE = 5;
 /** The port that a guest writes to when it waits for its interrupt. */
 const READY_PORT = 0xe0;
-
-holdOneVm();
 
 test('the probe runs a guest in 64-bit mode, and leaves nothing', async () => {
   const before = await leakSnapshot();

@@ -1,5 +1,5 @@
 /** KVM virtual machines for one test. */
-import { afterAll, beforeAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import { EventFd, type Ioeventfd, KvmVm } from '../../lib/index.js';
 import { type Fd, native } from '../../lib/native.js';
 import { keep, plainFile } from './device.js';
@@ -36,20 +36,4 @@ export function pio(address: number, length: Ioeventfd['length'], datamatch?: bi
 export function mmio(address: number, length: Ioeventfd['length'], datamatch?: bigint): Ioeventfd {
   const base = { address: BigInt(address), length, eventFd: eventFd() };
   return datamatch === undefined ? base : { ...base, datamatch };
-}
-
-/**
- * For the top of a file: the first VM of a host patches the scheduler's code and the last one patches
- * it back. Where QEMU emulates several processors, that crashes the kernel now and then, so it is
- * done once for all tests of the file.
- */
-export function holdOneVm(): void {
-  let held: Fd[] = [];
-  beforeAll(() => {
-    const kvm = opened(native.open('/dev/kvm', 2));
-    held = [opened(native.kvmCreateVm(kvm)), kvm];
-  });
-  afterAll(() => {
-    for (const fd of held) fd.close();
-  });
 }

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type NodeLine, nodeBinary } from '../addon/node-lines.js';
 import { STATUS_VM_FAILED } from '../test-vm/status.js';
-import { countReport, type LayerResult } from './results.js';
+import { MODULES_FILE } from './module-reporter.js';
+import { countReport, type LayerResult, readReport } from './results.js';
 
 /** The package's folder; this file runs from `dist/tools/test/`. */
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -59,7 +60,7 @@ async function onNode(project: string, binary: string): Promise<LayerResult> {
   heading(`${project}, Node ${node}`);
   const report = reportFile(`${project}-${node}`);
   const started = performance.now();
-  const exitCode = await run(vitest(project, report), binary);
+  const exitCode = await run(vitest(project), { binary, report });
   const kernel = project === 'kernel' ? release() : '';
   return {
     layer: project,
@@ -77,16 +78,24 @@ export async function inVm(kernel: string): Promise<LayerResult> {
   const releaseFile = `${report}.release`;
   const started = performance.now();
   const script = `uname -r > '${releaseFile}' && exec "$@"`;
-  const attempt = () =>
-    run([
-      ...[VM, '--kernel', kernel, '--timeout', String(KERNEL_LIMIT), '--share', REPORTS, '--'],
-      ...['sh', '-c', script, 'sh', process.execPath, ...vitest('kernel', report)],
-    ]);
+  const attempt = () => {
+    // What has ended is not run again: a machine's run takes a quarter of an hour.
+    const ended = readReport(report).flatMap(({ file }) => ['--exclude', file]);
+    return run(
+      [
+        ...[VM, '--kernel', kernel, '--timeout', String(KERNEL_LIMIT), '--share', REPORTS, '--'],
+        ...['sh', '-c', script, 'sh', process.execPath, ...vitest('kernel'), ...ended],
+      ],
+      { report },
+    );
+  };
   let exitCode = await attempt();
   // The software emulation crashes a guest now and then, whatever runs in it: that is no result. A
   // test that fails, or hangs, is never repeated.
   for (let again = 0; exitCode === STATUS_VM_FAILED && again < REPEATS; again++) {
-    process.stdout.write(`\nthe machine of kernel ${kernel} failed, not a test: once more\n`);
+    process.stdout.write(
+      `\nthe machine of kernel ${kernel} failed, not a test: the rest on another\n`,
+    );
     exitCode = await attempt();
   }
   return {
@@ -98,11 +107,9 @@ export async function inVm(kernel: string): Promise<LayerResult> {
   };
 }
 
-function vitest(project: string, report: string): string[] {
-  return [
-    ...[VITEST, 'run', '--project', project],
-    ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
-  ];
+/** No test at all is no error here: `countReport` sees to it. */
+function vitest(project: string): string[] {
+  return [VITEST, 'run', '--project', project, '--passWithNoTests'];
 }
 
 /** A place for a report, with no older one in it. */
@@ -113,10 +120,19 @@ function reportFile(name: string): string {
   return file;
 }
 
-/** Runs a script in the package's folder, under this Node or another. Returns its exit code. */
-function run(args: string[], node = process.execPath): Promise<number> {
+interface RunOptions {
+  /** The Node to run it under. Default: this one. */
+  binary?: string;
+  /** Where vitest's results go. */
+  report?: string;
+}
+
+/** Runs a script in the package's folder. Returns its exit code. */
+function run(args: string[], options: RunOptions = {}): Promise<number> {
+  const { binary = process.execPath, report } = options;
+  const env = { ...process.env, ...(report === undefined ? {} : { [MODULES_FILE]: report }) };
   return new Promise((resolve, reject) => {
-    const child = spawn(node, args, { cwd: ROOT, stdio: 'inherit' });
+    const child = spawn(binary, args, { cwd: ROOT, stdio: 'inherit', env });
     child.on('error', reject);
     child.on('exit', (code) => resolve(code ?? 1));
   });

@@ -1,5 +1,6 @@
 /** Results of a layer, and the table of all of them. */
 import { readFileSync } from 'node:fs';
+import type { ModuleResult } from './module-reporter.js';
 
 /** One row of the table. */
 export interface LayerResult {
@@ -14,37 +15,32 @@ export interface LayerResult {
   seconds: number;
 }
 
-/** The part of vitest's JSON report that is read here. */
-interface VitestReport {
-  numPassedTests: number;
-  numFailedTests: number;
-  numPendingTests: number;
-  numTodoTests: number;
-  success: boolean;
-  testResults: { status: string; assertionResults: unknown[] }[];
+/** The files that a run has ended, in order; none if it wrote no report. */
+export function readReport(report: string): ModuleResult[] {
+  try {
+    const lines = readFileSync(report, 'utf8').trim().split('\n');
+    return lines.filter(Boolean).map((line) => JSON.parse(line) as ModuleResult);
+  } catch {
+    return [];
+  }
 }
 
 /**
- * Counts of a vitest report. A file that did not load, a run that left no report, ended in an error
- * outside a test, or had no test counts as a failure: silence is no success.
+ * Counts of a report. A run that left none, ended in an error outside a test, or had no test counts
+ * as a failure: silence is no success.
  */
 export function countReport(
-  file: string,
+  report: string,
   exitCode: number,
 ): Pick<LayerResult, 'passed' | 'failed' | 'skipped'> {
-  let report: VitestReport;
-  try {
-    report = JSON.parse(readFileSync(file, 'utf8')) as VitestReport;
-  } catch {
-    return { passed: 0, failed: 1, skipped: 0 };
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const { passed, failed, skipped } of readReport(report)) {
+    counts.passed += passed;
+    counts.failed += failed;
+    counts.skipped += skipped;
   }
-  const broken = report.testResults.filter(
-    ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
-  ).length;
-  const passed = report.numPassedTests;
-  let failed = report.numFailedTests + broken;
-  if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
-  return { passed, failed, skipped: report.numPendingTests + report.numTodoTests };
+  if (counts.failed === 0 && (exitCode !== 0 || counts.passed === 0)) counts.failed = 1;
+  return counts;
 }
 
 /** The rows' sums, under the name `all`. */
