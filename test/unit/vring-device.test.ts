@@ -120,11 +120,11 @@ describe('beside a driver', () => {
     for (let i = 0; i < 70_000; i++) {
       const head = driver.addReadable(DATA, 0, (i % 1000) + 1);
       driver.publish();
-      expect(device.take()).toBe(true);
-      expect(device.chain.readableBytes).toBe((i % 1000) + 1);
+      // An expectation costs more than the rings do: one for each that was wrong.
+      const right = device.take() && device.chain.readableBytes === (i % 1000) + 1;
       device.give(device.chain.head, 0);
       device.publish();
-      expect(driver.pop()).toBe(head);
+      if (!right || driver.pop() !== head) expect.fail(`chain ${i} came otherwise`);
     }
     expect(device.base).toBe(70_000 & 0xffff);
   });
