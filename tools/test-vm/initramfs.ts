@@ -1,15 +1,13 @@
 /** The guest's first file system: busybox, the modules and the scripts of `guest.ts`. */
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findBusybox, pack, writeProgram } from './archive.js';
 import { cacheDir, cached } from './cache.js';
 import { readModule } from './decompress.js';
-import { VmError } from './errors.js';
 import { INIT_SCRIPT, RUN_SCRIPT } from './guest.js';
 import type { Kernel } from './kernel-cache.js';
 import { type ModuleLists, moduleLine, moduleName } from './modules.js';
-import { run } from './process.js';
-import { findProgram, searchPath } from './search-path.js';
 
 /** The archive's path; it is cached under the kernel's release and a hash of all that is in it. */
 export async function initramfs(kernel: Kernel, lists: ModuleLists): Promise<string> {
@@ -38,29 +36,6 @@ export async function initramfs(kernel: Kernel, lists: ModuleLists): Promise<str
     await writeProgram(join(root, 'run'), RUN_SCRIPT);
     return pack(root, join(scratch, 'initrd'));
   });
-}
-
-async function writeProgram(path: string, content: string | Buffer): Promise<void> {
-  await writeFile(path, content);
-  await chmod(path, 0o755);
-}
-
-/** Makes the archive `to` of the folder `root`, with everything owned by the guest's root. */
-async function pack(root: string, to: string): Promise<string> {
-  const names = await readdir(root, { recursive: true });
-  const args = ['-o', '-H', 'newc', '-R', '0:0', '--quiet', '-F', to];
-  await run('cpio', args, { cwd: root, input: names.sort().join('\n') });
-  return to;
-}
-
-/** The busybox that will be the guest's init; it must be a static one, for it comes alone. */
-async function findBusybox(): Promise<string> {
-  const path = await findProgram('busybox', [...searchPath(process.env), '/bin', '/usr/bin'], '/');
-  // A dynamic executable names its loader near its start.
-  if (path === undefined || (await readFile(path)).subarray(0, 4096).includes('/ld-')) {
-    throw new VmError('a static busybox is needed; on Debian: apt-get install busybox-static');
-  }
-  return path;
 }
 
 /** A hash of `text` and of the files by path, size and time: their content would take seconds. */

@@ -106,7 +106,7 @@ async function make(
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const apt = await AptSuite.open(line.suite, join(scratch, 'apt'), signal);
-  const meta = await apt.show(METAPACKAGE);
+  const meta = await apt.show(line.metapackage ?? METAPACKAGE);
   const match = lineMatch(line.line, meta.version);
   if (match === 'older') {
     throw new VmError(`Debian ${line.suite} has only kernel ${meta.version}, not ${line.line}`);

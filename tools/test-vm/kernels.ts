@@ -5,9 +5,10 @@ export interface KernelLine {
   line: string;
   suite: string;
   why: string;
+  /** Debian's metapackage: its dependencies name the suite's current kernel. Default: for any PC. */
+  metapackage?: string;
 }
 
-/** Debian's metapackage: its dependencies name the current kernel of a suite. */
 export const METAPACKAGE = 'linux-image-amd64';
 
 export const KERNEL_LINES: readonly KernelLine[] = [
@@ -21,6 +22,12 @@ export const KERNEL_LINES: readonly KernelLine[] = [
     line: '7.3',
     suite: 'trixie-backports',
     why: 'the newest; features array, in-order, tunnel offload',
+  },
+  {
+    line: '6.1-cloud',
+    suite: 'bookworm',
+    why: 'small: for guests of guests, no tests run on it',
+    metapackage: 'linux-image-cloud-amd64',
   },
 ];
 
