@@ -123,7 +123,7 @@ test('a broker without free descriptors serves those who waited when it has some
     await broker.close();
     `,
     {
-      wrapper: ['sh', '-c', 'ulimit -n 64; DEBUG=vhost-net:broker exec "$@"', 'sh'],
+      wrapper: ['sh', '-c', 'ulimit -n 256; DEBUG=vhost-net:broker exec "$@"', 'sh'],
       args: [socketPath()],
     },
   );

@@ -200,7 +200,7 @@ test('open() without free descriptors names the step and takes it all back', asy
     }
     console.log(JSON.stringify(failures));
     `,
-    { args: [tapName()], wrapper: ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh'] },
+    { args: [tapName()], wrapper: ['sh', '-c', 'ulimit -n 256; exec "$@"', 'sh'] },
   );
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   const failures = JSON.parse(stdout) as { code: string; syscall: string; leaked?: number }[];

@@ -8,7 +8,7 @@ export const BUILT = new URL('../../dist/lib/index.js', import.meta.url).href;
 export interface ChildOptions {
   /** Before the script. */
   nodeArgs?: string[];
-  /** A command that runs node, as `['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh']`. */
+  /** A command that runs node, as `['sh', '-c', 'ulimit -n 256; exec "$@"', 'sh']`. Node loads modules at once, a descriptor each. */
   wrapper?: string[];
   uid?: number;
   args?: string[];

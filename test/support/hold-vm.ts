@@ -1,22 +1,13 @@
-/**
- * Set-up of the kernel layer: one KVM virtual machine that outlives every test. The first VM of a host
- * patches the scheduler's code (`preempt_notifier_key`, in `__schedule`) and the last one patches it
- * back. Where QEMU emulates several processors, one of them now and then runs what another is patching
- * ("Oops: int3"), and the kernel is lost: so no test's VM may be the first one or the last.
- */
+/** Set-up of the kernel layer: no test's virtual machine is the first one or the last. */
 import { existsSync } from 'node:fs';
-import { openKvm } from '../../lib/host/kvm-vm.js';
-import { type Fd, native } from '../../lib/native.js';
-import { checkedValue } from '../../lib/syscall.js';
+import { holdKvm } from '../../tools/vmm/kvm/hold.js';
 
-let held: Fd[] = [];
+let giveBack = () => {};
 
 export function setup(): void {
-  if (!existsSync('/dev/kvm')) return;
-  const kvm = openKvm();
-  held = [checkedValue<Fd>(native.kvmCreateVm(kvm), 'ioctl(KVM_CREATE_VM)'), kvm];
+  if (existsSync('/dev/kvm')) giveBack = holdKvm();
 }
 
 export function teardown(): void {
-  for (const fd of held) fd.close();
+  giveBack();
 }

@@ -15,12 +15,27 @@ export async function buildNative() {
       'binding.gyp',
       'node_modules/node-addon-api/package.json',
       ...filesBelow('native', sources),
-      ...filesBelow('tools', sources),
     ],
     // Node-API keeps a build working from one Node to the next, but not on another processor.
     also: process.arch,
     action: () =>
       step('native addon', () => exec('npm', ['run', '-s', 'build:native', '--', ...headers()])),
+  });
+}
+
+/** The example VMM's own addon, which is no part of the package. */
+export async function buildVmm() {
+  await unlessDone({
+    stamp: 'tools/vmm/build/.setup-stamp',
+    product: 'tools/vmm/build/Release/vmm.node',
+    files: [
+      'tools/vmm/binding.gyp',
+      'node_modules/node-addon-api/package.json',
+      ...filesBelow('tools/vmm/native', /\.(?:cc|h)$/),
+    ],
+    also: process.arch,
+    action: () =>
+      step('VMM addon', () => exec('npm', ['run', '-s', 'build:vmm', '--', ...headers()])),
   });
 }
 

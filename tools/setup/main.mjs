@@ -4,9 +4,9 @@
  * the native addon, the compiled TypeScript, and with a flag what the machine itself must have.
  * Says nothing when there is nothing to do. Needs only Node, for it runs before `npm ci`.
  *
- * `node tools/setup/main.mjs [--vm | --tests | --demo | --bench | --package | --valgrind]`
+ * `node tools/setup/main.mjs [--vm | --tests | --demo | --bench | --vmm | --package | --valgrind]`
  */
-import { buildNative, buildTypeScript } from './build.mjs';
+import { buildNative, buildTypeScript, buildVmm } from './build.mjs';
 import { installPackages } from './npm.mjs';
 import { checkPlatform, hasVhostNet } from './platform.mjs';
 import { requirePrograms } from './programs.mjs';
@@ -15,12 +15,16 @@ import { exec, fail } from './step.mjs';
 /** @type {Record<string, () => string[]>} What each flag needs, by the names in `programs.mjs`. */
 const NEEDS = {
   '--vm': () => ['vm'],
-  '--tests': () => ['vm', 'net', 'tests', 'package'],
+  '--tests': () => ['vm', 'net', 'guest', 'tests', 'package'],
   '--package': () => ['package'],
   '--valgrind': () => ['valgrind'],
   '--demo': () => (hasVhostNet() ? ['net'] : ['vm', 'net']),
+  '--vmm': () => ['net'],
   '--bench': () => (hasVhostNet() ? ['bench'] : ['vm', 'bench']),
 };
+
+/** Those that need the VMM's addon too. */
+const WITH_VMM = ['--vmm', '--tests'];
 
 const flags = process.argv.slice(2);
 const unknown = flags.find((flag) => !Object.hasOwn(NEEDS, flag));
@@ -33,12 +37,13 @@ const groups = new Set(flags.flatMap((flag) => NEEDS[flag]?.() ?? []));
 await requirePrograms(['build', ...groups]);
 await installPackages();
 await buildNative();
+if (WITH_VMM.some((flag) => flags.includes(flag))) await buildVmm();
 await buildTypeScript();
 if (flags.includes('--tests')) await fetchKernels();
 
 /** The kernels that the tests run on; the tool itself knows what is there and shows its progress. */
 async function fetchKernels() {
-  const kernels = ['6.1', '6.12', '7.3'].flatMap((line) => ['--kernel', line]);
+  const kernels = ['6.1', '6.12', '7.3', '6.1-cloud'].flatMap((line) => ['--kernel', line]);
   const args = ['dist/tools/test-vm/main.js', '--fetch', ...kernels];
   await exec(process.execPath, args, { show: true });
 }

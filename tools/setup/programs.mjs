@@ -24,6 +24,7 @@ const PROGRAMS = {
     { program: 'cpio', package: 'cpio' },
     { program: 'depmod', package: 'kmod' },
     { program: 'xz', package: 'xz-utils' },
+    { program: 'lz4', package: 'lz4' },
     { program: 'zstd', package: 'zstd' },
   ],
   net: [
@@ -36,6 +37,7 @@ const PROGRAMS = {
     { program: 'qemu-aarch64', package: 'qemu-user' },
   ],
   valgrind: [{ program: 'valgrind', package: 'valgrind' }],
+  guest: [{ program: 'ethtool', package: 'ethtool' }],
   tests: [{ program: 'tcpdump', package: 'tcpdump' }],
 };
 

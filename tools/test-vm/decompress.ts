@@ -3,13 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
 import { run } from './process.js';
 
-const MAGIC = { xz: 'fd377a585a00', zstd: '28b52ffd', gzip: '1f8b' };
+const MAGIC = { xz: 'fd377a585a00', zstd: '28b52ffd', lz4: '02214c18', gzip: '1f8b' };
 
 /** `data` without its compression, or as it is if it has none we know. */
 export async function decompress(data: Buffer): Promise<Buffer> {
   const starts = (magic: string) => data.subarray(0, magic.length / 2).toString('hex') === magic;
   if (starts(MAGIC.xz)) return run('xz', ['-dc', '--single-stream'], { input: data });
   if (starts(MAGIC.zstd)) return run('zstd', ['-dc'], { input: data });
+  if (starts(MAGIC.lz4)) return run('lz4', ['-dc'], { input: data });
   if (starts(MAGIC.gzip)) return gunzipSync(data);
   return data;
 }

@@ -19,7 +19,8 @@ export type GsiRoute = { gsi: number } & ({ pin: number } | { address: bigint; d
 
 export interface Addon {
   open(): number;
-  createVm(kvm: number): number;
+  /** With interrupt controllers or without. */
+  createVm(kvm: number, irqchip: boolean): number;
   setMemory(
     vm: number,
     slot: number,
@@ -40,5 +41,7 @@ export interface Addon {
 
 export function loadAddon(): Addon {
   const require = createRequire(import.meta.url);
-  return require('../../../../tools/vmm/build/Release/vmm.node') as Addon;
+  // As it is compiled into dist, and as the tests take it from its source.
+  const root = import.meta.url.includes('/dist/') ? '../../../../' : '../../../';
+  return require(`${root}tools/vmm/build/Release/vmm.node`) as Addon;
 }

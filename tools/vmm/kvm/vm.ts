@@ -19,7 +19,7 @@ export class Vm {
     this.#addon = loadAddon();
     this.#kvm = this.#addon.open();
     try {
-      this.#fd = this.#addon.createVm(this.#kvm);
+      this.#fd = this.#addon.createVm(this.#kvm, true);
     } catch (error) {
       closeSync(this.#kvm);
       throw error;

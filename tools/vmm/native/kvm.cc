@@ -37,7 +37,8 @@ static Napi::Value Open(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), kvm);
 }
 
-// createVm(kvm): a descriptor of a machine with a local APIC for each vCPU and an I/O APIC.
+// createVm(kvm, irqchip): a descriptor of a machine, with `irqchip` one with a local APIC for each
+// vCPU and an I/O APIC.
 static Napi::Value CreateVm(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   int vm = Check(env, "ioctl(KVM_CREATE_VM)", ioctl(IntArg(info, 0), KVM_CREATE_VM, 0));
@@ -45,7 +46,9 @@ static Napi::Value CreateVm(const Napi::CallbackInfo& info) {
   try {
     Check(env, "ioctl(KVM_SET_TSS_ADDR)", ioctl(vm, KVM_SET_TSS_ADDR, kTssAddress));
     Check(env, "ioctl(KVM_SET_IDENTITY_MAP_ADDR)", ioctl(vm, KVM_SET_IDENTITY_MAP_ADDR, &identity));
-    Check(env, "ioctl(KVM_CREATE_IRQCHIP)", ioctl(vm, KVM_CREATE_IRQCHIP, 0));
+    if (info[1].As<Napi::Boolean>()) {
+      Check(env, "ioctl(KVM_CREATE_IRQCHIP)", ioctl(vm, KVM_CREATE_IRQCHIP, 0));
+    }
   } catch (...) {
     close(vm);
     throw;
