@@ -5,6 +5,7 @@ const report = process.env[MODULES_FILE];
 
 /** One project per test layer, from cheap to real; see CONTRIBUTING.md. */
 function layer(name: string, testTimeout: number) {
+  const onKernel = name === 'kernel' || name === 'vmm';
   return {
     test: {
       name,
@@ -13,11 +14,11 @@ function layer(name: string, testTimeout: number) {
       hookTimeout: testTimeout,
       // A leaked native handle aborts a worker thread's whole process; a fork keeps it apart.
       pool: 'forks' as const,
-      // Files that touch the machine run one after another, and the kernel layer in one process:
+      // Files that touch the machine run one after another, and those in a kernel of their own in one process:
       // in a software-emulated machine every process costs seconds.
       fileParallelism: name === 'unit' || name === 'fuzz',
-      isolate: name !== 'kernel',
-      globalSetup: name === 'kernel' ? ['test/support/hold-vm.ts'] : [],
+      isolate: !onKernel,
+      globalSetup: onKernel ? ['test/support/hold-vm.ts'] : [],
     },
   };
 }
@@ -31,6 +32,7 @@ export default defineConfig({
       layer('fuzz', 600_000),
       layer('package', 300_000),
       layer('kernel', 180_000),
+      layer('vmm', 300_000),
     ],
   },
 });

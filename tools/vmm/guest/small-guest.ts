@@ -15,7 +15,7 @@ const FOLDERS = ['bin', 'dev', 'lib64', 'modules', 'proc', 'sys', 'tmp'];
 export const READY_LINE = '#ready';
 export const END_LINE = '#end';
 
-const init = (modules: readonly string[]) => `#!/bin/busybox sh
+export const guestInit = (modules: readonly string[]) => `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox --install -s /bin
 mount -t sysfs sysfs /sys
@@ -24,7 +24,7 @@ exec <>/dev/ttyS0 >&0 2>&0
 stty -echo
 for module in ${modules.join(' ')}; do insmod /modules/$module.ko; done
 ip link set lo up
-echo ${READY_LINE}
+echo '${READY_LINE}'
 while IFS= read -r line; do
   eval "$line" </dev/null
   echo "${END_LINE} $?"
@@ -48,7 +48,7 @@ export async function smallGuest(
   }
   await writeProgram(join(root, 'bin/busybox'), await readFile(await findBusybox()));
   for (const name of programs) await addProgram(root, name);
-  await writeProgram(join(root, 'init'), init(paths.map(moduleName)));
+  await writeProgram(join(root, 'init'), guestInit(paths.map(moduleName)));
   await pack(root, to);
 }
 

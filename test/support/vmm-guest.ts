@@ -1,0 +1,107 @@
+/** A Linux guest in our VMM for one test file: its machine, its TAP, and commands on its serial port. */
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
+import { Tap } from '../../lib/index.js';
+import { type GuestFiles, guestFiles } from '../../tools/vmm/guest/guest-files.js';
+import { GuestShell } from '../../tools/vmm/guest/shell.js';
+import { Machine, type MachineOptions } from '../../tools/vmm/machine.js';
+import type { CardTransport } from '../../tools/vmm/net-card.js';
+import { tapName } from './host.js';
+import { ip } from './ip.js';
+
+export const PROGRAMS = ['ethtool'];
+export const GUEST_MAC = '02:00:00:00:00:01';
+/** Longest time from power-on to the first command, in a machine that is emulated itself, in ms. */
+export const BOOT_LIMIT = 150_000;
+
+export interface GuestOptions {
+  transport?: CardTransport;
+  cpus?: number;
+  queues?: number;
+  mtu?: number;
+  /** Besides what it always has. */
+  commandLine?: string;
+}
+
+const COMMAND_LINE = 'console=ttyS0 quiet mitigations=off random.trust_cpu=on';
+
+export class VmmGuest {
+  readonly taps: Tap[];
+  /** The host's address on the TAP; the guest takes the next one. */
+  readonly host: string;
+  readonly address: string;
+  readonly #options: MachineOptions;
+  machine!: Machine;
+  shell!: GuestShell;
+
+  private constructor(files: GuestFiles, options: GuestOptions) {
+    const { transport = 'pci', cpus = 1, queues = 1, mtu } = options;
+    this.taps = Tap.openQueues(tapName(), queues);
+    const subnet = `10.77.${(this.taps[0]?.interface.index ?? 0) % 256}`;
+    this.host = `${subnet}.1`;
+    this.address = `${subnet}.2`;
+    ip(`addr add ${this.host}/24 dev ${this.tap}`, `link set ${this.tap} up`);
+    this.#options = {
+      kernel: readFileSync(files.kernel),
+      initrd: readFileSync(files.initrd),
+      commandLine: `${COMMAND_LINE} ${options.commandLine ?? ''}`,
+      memory: 256 << 20,
+      cpus,
+      cards: [{ taps: this.taps, transport, mac: GUEST_MAC, mtu }],
+      onSerial: (byte) => this.shell.receive(byte),
+    };
+  }
+
+  get tap(): string {
+    return (this.taps[0] as Tap).name;
+  }
+
+  get card(): Machine['cards'][number] {
+    return this.machine.cards[0] as Machine['cards'][number];
+  }
+
+  /** Boots it; it takes commands then. Close it. */
+  static async boot(options: GuestOptions = {}): Promise<VmmGuest> {
+    const guest = new VmmGuest(await guestFiles(PROGRAMS), options);
+    try {
+      await guest.powerOn();
+    } catch (error) {
+      await guest.close();
+      throw error;
+    }
+    return guest;
+  }
+
+  async powerOn(): Promise<void> {
+    this.shell = new GuestShell((bytes) => this.machine.type(bytes));
+    this.machine = await Machine.start(this.#options);
+    await this.shell.ready(BOOT_LIMIT);
+  }
+
+  /** Gives the guest its address. */
+  async configure(): Promise<void> {
+    await this.run(`ip addr add ${this.address}/24 dev eth0; ip link set eth0 up`);
+  }
+
+  /** A command that has to succeed. Returns what it printed. */
+  async run(command: string, limit?: number): Promise<string> {
+    const { status, output } = await this.shell.run(command, limit);
+    expect({ command, status, output: status === 0 ? '' : output }).toEqual({
+      command,
+      status: 0,
+      output: '',
+    });
+    return output;
+  }
+
+  /** Pings the host until an answer came to each of `count`. */
+  async pings(count = 3): Promise<void> {
+    const output = await this.run(`ping -c ${count} -i 0.2 ${this.host}`);
+    expect(output).toContain(`${count} packets transmitted, ${count} packets received`);
+  }
+
+  async close(): Promise<void> {
+    await this.machine?.close();
+    await Promise.all(this.taps.map((tap) => tap.closeAsync()));
+  }
+}

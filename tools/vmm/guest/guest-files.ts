@@ -1,0 +1,44 @@
+/** A guest to boot, made once: Debian's cloud kernel, unpacked, and a first file system for it. */
+import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cacheDir, cached } from '../../test-vm/cache.js';
+import { extractElf } from '../../test-vm/decompress.js';
+import { findKernel } from '../../test-vm/kernel-cache.js';
+import { type Progress, silent } from '../../test-vm/progress.js';
+import { guestInit, smallGuest } from './small-guest.js';
+
+/** The kernel line of `tools/test-vm/kernels.ts` that it has. */
+export const GUEST_KERNEL = '6.1-cloud';
+
+export interface GuestFiles {
+  /** `uname -r` in the guest. */
+  release: string;
+  /** The kernel as Debian ships it, and as an ELF file, which boots sooner. */
+  bzImage: string;
+  kernel: string;
+  initrd: string;
+}
+
+/** `programs`: of this machine, for the guest, such as `ethtool`. */
+export async function guestFiles(
+  programs: readonly string[] = [],
+  progress: Progress = silent,
+): Promise<GuestFiles> {
+  const found = await findKernel(GUEST_KERNEL, { progress });
+  const folder = join(cacheDir(), 'guest');
+  const kernel = await cached(join(folder, `${found.release}.vmlinux`), async (scratch) => {
+    const packed = await readFile(found.image);
+    const file = join(scratch, 'vmlinux');
+    await writeFile(file, (await extractElf(packed)) ?? packed);
+    return file;
+  });
+  const hash = createHash('sha256').update(JSON.stringify([programs, guestInit([])]));
+  const name = `${found.release}-${hash.digest('hex').slice(0, 16)}.initrd`;
+  const initrd = await cached(join(folder, name), async (scratch) => {
+    const file = join(scratch, 'initrd');
+    await smallGuest(found, file, programs);
+    return file;
+  });
+  return { release: found.release, bzImage: found.image, kernel, initrd };
+}
