@@ -1,11 +1,13 @@
 /** A Linux guest in our VMM for one test file: its machine, its TAP, and commands on its serial port. */
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { expect } from 'vitest';
+import { afterAll, expect } from 'vitest';
 import { Tap } from '../../lib/index.js';
 import { type GuestFiles, guestFiles } from '../../tools/vmm/guest/guest-files.js';
 import { GuestShell } from '../../tools/vmm/guest/shell.js';
 import { Machine, type MachineOptions } from '../../tools/vmm/machine.js';
 import type { CardTransport } from '../../tools/vmm/net-card.js';
+import { cleanup } from './cleanup.js';
 import { tapName } from './host.js';
 import { ip } from './ip.js';
 
@@ -19,6 +21,8 @@ export interface GuestOptions {
   cpus?: number;
   queues?: number;
   mtu?: number;
+  /** The kernel as Debian ships it, which unpacks itself. Default: unpacked, which is sooner there. */
+  bzImage?: boolean;
   /** Besides what it always has. */
   commandLine?: string;
 }
@@ -42,7 +46,7 @@ export class VmmGuest {
     this.address = `${subnet}.2`;
     ip(`addr add ${this.host}/24 dev ${this.tap}`, `link set ${this.tap} up`);
     this.#options = {
-      kernel: readFileSync(files.kernel),
+      kernel: readFileSync(options.bzImage ? files.bzImage : files.kernel),
       initrd: readFileSync(files.initrd),
       commandLine: `${COMMAND_LINE} ${options.commandLine ?? ''}`,
       memory: 256 << 20,
@@ -60,19 +64,21 @@ export class VmmGuest {
     return this.machine.cards[0] as Machine['cards'][number];
   }
 
-  /** Boots it; it takes commands then. Close it. */
+  /** Boots one for a test. It takes commands then. */
   static async boot(options: GuestOptions = {}): Promise<VmmGuest> {
     const guest = new VmmGuest(await guestFiles(PROGRAMS), options);
-    try {
-      await guest.powerOn();
-    } catch (error) {
-      await guest.close();
-      throw error;
-    }
+    cleanup(() => guest.close());
+    await guest.#powerOn();
     return guest;
   }
 
-  async powerOn(): Promise<void> {
+  /** After a reset: the same machine, from the beginning. */
+  async restart(): Promise<void> {
+    await this.machine.close();
+    await this.#powerOn();
+  }
+
+  async #powerOn(): Promise<void> {
     this.shell = new GuestShell((bytes) => this.machine.type(bytes));
     this.machine = await Machine.start(this.#options);
     await this.shell.ready(BOOT_LIMIT);
@@ -100,8 +106,32 @@ export class VmmGuest {
     expect(output).toContain(`${count} packets transmitted, ${count} packets received`);
   }
 
+  /** Runs a command until it prints that. */
+  async until(command: string, output: string): Promise<void> {
+    const limit = Date.now() + 10_000;
+    let last = await this.run(command);
+    while (last !== output && Date.now() < limit) last = await this.run(command);
+    expect({ command, last }).toEqual({ command, last: output });
+  }
+
+  /** What the host knows of the guest's addresses. */
+  neighbour(): string {
+    return execFileSync('ip', ['neigh', 'show', 'dev', this.tap], { encoding: 'utf8' });
+  }
+
   async close(): Promise<void> {
     await this.machine?.close();
     await Promise.all(this.taps.map((tap) => tap.closeAsync()));
   }
+}
+
+/** One guest, with its address, for all tests of a file; booted when it is first asked for. */
+export function sharedGuest(options: GuestOptions): () => Promise<VmmGuest> {
+  let guest: VmmGuest | undefined;
+  afterAll(() => guest?.close());
+  return async () => {
+    guest = await VmmGuest.boot(options);
+    await guest.configure();
+    return guest;
+  };
 }
