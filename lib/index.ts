@@ -24,8 +24,10 @@ export type { ConfigSpace } from './device/config-space.js';
 export { type ControlTarget, RX_MODES, type RxMode } from './device/control-commands.js';
 export { DeviceQueue } from './device/device-queue.js';
 export type { MmioInterruptOptions, MmioIrq } from './device/mmio-interrupts.js';
+export type { VirtioMmioState } from './device/mmio-state.js';
 export type { MsiRoute, MsiRoutes } from './device/msi-delivery.js';
 export type { IoeventfdHost } from './device/pci-notify.js';
+export type { VirtioPciState } from './device/pci-state.js';
 export type { RxFilterState } from './device/rx-filter.js';
 export {
   VirtioMmioTransport,

@@ -25,6 +25,8 @@ export interface VirtioNetDeviceOptions {
 export interface VirtioNetDeviceEvents {
   /** The configuration or NEEDS_RESET changed: the transport interrupts the driver. */
   config: [];
+  /** The card is as it was at first, whoever asked for that; a transport forgets what is its own. */
+  reset: [];
   /** The backend failed: the card needs a reset. */
   failed: [error: Error];
 }

@@ -31,6 +31,10 @@ export class ConfigSpace {
     return this.#generation;
   }
 
+  set generation(generation: number) {
+    this.#generation = generation;
+  }
+
   get mac(): Uint8Array {
     return this.#bytes.slice(MAC_AT, MAC_AT + 6);
   }

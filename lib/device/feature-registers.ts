@@ -1,6 +1,12 @@
 /** FeatureRegisters: features through a window of 32 bits, one for what is offered and one for what is taken. */
 import type { VirtioNetDevice } from './virtio-net-device.js';
 
+/** Which words were selected: 32 bits without a sign. */
+export interface FeatureSelectors {
+  deviceFeatureSelect: number;
+  driverFeatureSelect: number;
+}
+
 export class FeatureRegisters {
   /** Which word of the offer is read: 32 bits without a sign. */
   deviceWord = 0;
@@ -25,6 +31,15 @@ export class FeatureRegisters {
   /** The driver takes these of the selected word. Dropped beyond the last. */
   take(bits: number): void {
     this.#device.setDriverFeatures(this.driverWord, bits);
+  }
+
+  save(): FeatureSelectors {
+    return { deviceFeatureSelect: this.deviceWord, driverFeatureSelect: this.driverWord };
+  }
+
+  restore({ deviceFeatureSelect, driverFeatureSelect }: FeatureSelectors): void {
+    this.deviceWord = deviceFeatureSelect;
+    this.driverWord = driverFeatureSelect;
   }
 
   /** The card was reset. */

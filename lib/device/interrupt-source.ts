@@ -59,7 +59,12 @@ export class InterruptSource {
 
   /** Whether it waits for its vector to be unmasked. */
   isPending(): boolean {
-    if (this.#way !== 'held' || !this.take()) return false;
+    return this.#way === 'held' && this.isSignalled();
+  }
+
+  /** Whether it was signalled since somebody took it; that stays so. */
+  isSignalled(): boolean {
+    if (!this.take()) return false;
     this.signal();
     return true;
   }

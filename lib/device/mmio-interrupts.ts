@@ -7,11 +7,16 @@ import { assignAll, type KvmEvents } from './assign-all.js';
 import type { VirtioNetDevice } from './virtio-net-device.js';
 
 export interface MmioInterrupt {
+  /** Edge-triggered by irqfds, or a line with a level. */
+  readonly kind: 'irqfd' | 'line';
   /** InterruptStatus: `VIRTIO_MMIO_INT_*`. */
   readonly status: number;
   configChanged(): void;
   /** The driver has handled these bits. */
   acknowledge(bits: number): void;
+  /** What waits for the driver to acknowledge it, as far as this process knows: `VIRTIO_MMIO_INT_*`. */
+  save(): number;
+  restore(status: number): void;
   /** The card was reset. */
   reset(): void;
   close(): void;
@@ -47,6 +52,7 @@ export function makeMmioInterrupt(
  * of used buffers reads as set for as long as the driver is ready.
  */
 class IrqfdInterrupt implements MmioInterrupt {
+  readonly kind = 'irqfd';
   readonly #device: VirtioNetDevice;
   readonly #config = EventFd.create();
   readonly #deassign: () => void;
@@ -81,6 +87,16 @@ class IrqfdInterrupt implements MmioInterrupt {
     if (bits & VIRTIO_MMIO_INT_CONFIG) this.#configChanged = false;
   }
 
+  /** Not that of used buffers, which follows from the card's status. */
+  save(): number {
+    return this.#configChanged ? VIRTIO_MMIO_INT_CONFIG : 0;
+  }
+
+  /** The interrupt itself is in KVM's controllers since it was signalled. */
+  restore(status: number): void {
+    this.#configChanged = (status & VIRTIO_MMIO_INT_CONFIG) !== 0;
+  }
+
   reset(): void {
     this.#configChanged = false;
   }
@@ -96,6 +112,7 @@ class IrqfdInterrupt implements MmioInterrupt {
 
 /** Calls come to this process: InterruptStatus is exact, and the line is high while it is not 0. */
 class LineInterrupt implements MmioInterrupt {
+  readonly kind = 'line';
   readonly #device: VirtioNetDevice;
   readonly #setLine: (level: boolean) => void;
   #status = 0;
@@ -126,6 +143,14 @@ class LineInterrupt implements MmioInterrupt {
 
   acknowledge(bits: number): void {
     this.#change(this.#status & ~bits);
+  }
+
+  save(): number {
+    return this.#status;
+  }
+
+  restore(status: number): void {
+    this.#change(status);
   }
 
   reset(): void {

@@ -13,14 +13,10 @@ import {
   VIRTIO_MMIO_QUEUE_USED_HIGH,
   VIRTIO_MMIO_QUEUE_USED_LOW,
 } from '../uapi/virtio-mmio.js';
-import {
-  hasBit,
-  VIRTIO_CONFIG_S_DRIVER_OK,
-  VIRTIO_CONFIG_S_FEATURES_OK,
-  VIRTIO_F_RING_RESET,
-} from '../uapi/virtio-net.js';
+import { VIRTIO_CONFIG_S_DRIVER_OK } from '../uapi/virtio-net.js';
 import type { VringAddresses } from '../vring/layout.js';
 import type { DeviceQueue } from './device-queue.js';
+import { QueueResets } from './queue-resets.js';
 import type { VirtioNetDevice } from './virtio-net-device.js';
 
 /** Which half of which address a register is: the part, and its lowest bit. */
@@ -35,12 +31,13 @@ const ADDRESS_HALVES = new Map<number, [part: keyof VringAddresses, lowestBit: b
 
 export class MmioQueueRegisters {
   readonly #device: VirtioNetDevice;
-  #selected = 0;
-  /** Queues that are being reset, until that is done. */
-  readonly #resets = new Map<number, Promise<void>>();
+  readonly resets: QueueResets;
+  /** QueueSel: 32 bits without a sign. */
+  selected = 0;
 
   constructor(device: VirtioNetDevice) {
     this.#device = device;
+    this.resets = new QueueResets(device);
   }
 
   /** 0 for a queue that does not exist, and for what is no register of a queue. */
@@ -48,23 +45,23 @@ export class MmioQueueRegisters {
     const queue = this.#queue;
     if (offset === VIRTIO_MMIO_QUEUE_NUM_MAX) return queue?.maxSize ?? 0;
     if (offset === VIRTIO_MMIO_QUEUE_READY) return queue?.enabled ? 1 : 0;
-    if (offset === VIRTIO_MMIO_QUEUE_RESET) return this.#resets.has(this.#selected) ? 1 : 0;
+    if (offset === VIRTIO_MMIO_QUEUE_RESET) return this.resets.of(this.selected) ? 1 : 0;
     return 0;
   }
 
   /** `value`: 32 bits without a sign. What is wrong is dropped. A promise where the vCPU is to wait. */
   write(offset: number, value: number): Promise<void> | undefined {
     if (offset === VIRTIO_MMIO_QUEUE_SEL) {
-      this.#selected = value;
+      this.selected = value;
       return undefined;
     }
     const queue = this.#queue;
     if (!queue) {
-      logDevice('0x%x written to register 0x%x of no queue, %d', value, offset, this.#selected);
+      logDevice('0x%x written to register 0x%x of no queue, %d', value, offset, this.selected);
       return undefined;
     }
     // What is written meanwhile would be lost, or half of it.
-    const underWay = this.#resets.get(this.#selected);
+    const underWay = this.resets.of(this.selected);
     if (underWay) return underWay;
     if (offset === VIRTIO_MMIO_QUEUE_READY) return this.#writeReady(queue, value);
     if (offset === VIRTIO_MMIO_QUEUE_RESET) return this.#writeReset(value);
@@ -81,17 +78,17 @@ export class MmioQueueRegisters {
 
   /** The card was reset, behind whatever was under way. */
   reset(): void {
-    this.#selected = 0;
+    this.selected = 0;
   }
 
   get #queue(): DeviceQueue | undefined {
-    return this.#device.queues[this.#selected];
+    return this.#device.queues[this.selected];
   }
 
   #setUp(queue: DeviceQueue, offset: number, value: number): void {
     const half = ADDRESS_HALVES.get(offset);
     if (queue.enabled) {
-      logDevice('register 0x%x of queue %d written while it is enabled', offset, this.#selected);
+      logDevice('register 0x%x of queue %d written while it is enabled', offset, this.selected);
     } else if (half) {
       const [part, lowestBit] = half;
       const other = queue.addresses[part] & ~(0xffff_ffffn << lowestBit);
@@ -104,40 +101,23 @@ export class MmioQueueRegisters {
   }
 
   #writeReady(queue: DeviceQueue, value: number): Promise<void> | undefined {
-    if (value === 1) return this.#device.enableQueue(this.#selected);
+    if (value === 1) return this.#device.enableQueue(this.selected);
     if (value !== 0) {
       logDevice('QueueReady is 0 or 1, not 0x%x', value);
     } else if (!(this.#device.status & VIRTIO_CONFIG_S_DRIVER_OK)) {
       queue.enabled = false;
     } else if (queue.enabled) {
-      if (this.#hasRingReset) return this.#resetQueue();
-      logDevice('queue %d stays enabled while the card runs', this.#selected);
+      if (this.resets.negotiated) return this.resets.start(this.selected);
+      logDevice('queue %d stays enabled while the card runs', this.selected);
     }
     return undefined;
   }
 
   #writeReset(value: number): Promise<void> | undefined {
-    if (value === 1 && this.#hasRingReset) return this.#resetQueue();
+    // QueueReset reads 1 until it is done, and QueueReady too.
+    if (value === 1 && this.resets.negotiated) return this.resets.start(this.selected);
     logDevice('0x%x written to QueueReset', value);
     return undefined;
-  }
-
-  /** Whether VIRTIO_F_RING_RESET was negotiated. */
-  get #hasRingReset(): boolean {
-    const { status, driverFeatures } = this.#device;
-    return (
-      (status & VIRTIO_CONFIG_S_FEATURES_OK) !== 0 && hasBit(driverFeatures, VIRTIO_F_RING_RESET)
-    );
-  }
-
-  /** QueueReset reads 1 until it is done, and QueueReady too. */
-  #resetQueue(): Promise<void> | undefined {
-    const index = this.#selected;
-    const reset = this.#device.resetQueue(index);
-    if (!reset) return undefined;
-    const done = reset.finally(() => this.#resets.delete(index));
-    this.#resets.set(index, done);
-    return done;
   }
 }
 

@@ -30,6 +30,15 @@ export class MsixTable {
     }
   }
 
+  /** All entries, as they lie in the BAR. */
+  get bytes(): Uint8Array {
+    return new Uint8Array(this.#view.buffer.slice(0));
+  }
+
+  set bytes(bytes: Uint8Array) {
+    for (let at = 0; at < bytes.length; at += 4) this.write(at, bytes.subarray(at, at + 4));
+  }
+
   address(vector: number): bigint {
     return this.#view.getBigUint64(vector * PCI_MSIX_ENTRY_SIZE, true);
   }

@@ -1,6 +1,6 @@
 /** PciCommonConfig: `struct virtio_pci_common_cfg`, through which a driver sets a card up (virtio 1.3 §4.1.4.3). */
 import { logDevice } from '../log.js';
-import { hasBit, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_F_RING_RESET } from '../uapi/virtio-net.js';
+import { VIRTIO_CONFIG_S_FEATURES_OK } from '../uapi/virtio-net.js';
 import {
   VIRTIO_MSI_NO_VECTOR,
   VIRTIO_PCI_COMMON_CFGGENERATION,
@@ -25,6 +25,7 @@ import type { VringAddresses } from '../vring/layout.js';
 import type { DeviceQueue } from './device-queue.js';
 import { FeatureRegisters } from './feature-registers.js';
 import type { PciInterrupts } from './pci-interrupts.js';
+import { QueueResets } from './queue-resets.js';
 import type { VirtioNetDevice } from './virtio-net-device.js';
 
 /** What a write may have to wait for. */
@@ -41,14 +42,14 @@ export class PciCommonConfig {
   readonly #interrupts: PciInterrupts;
   /** By offset and width. */
   readonly #fields: ReadonlyMap<number, Field>;
-  /** Queues whose reset is not done yet. */
-  readonly #resetting = new Set<number>();
-  readonly #features: FeatureRegisters;
-  #queueSelect = 0;
+  readonly features: FeatureRegisters;
+  readonly resets: QueueResets;
+  queueSelect = 0;
 
   constructor(device: VirtioNetDevice, interrupts: PciInterrupts) {
     this.#device = device;
-    this.#features = new FeatureRegisters(device);
+    this.features = new FeatureRegisters(device);
+    this.resets = new QueueResets(device);
     this.#interrupts = interrupts;
     this.#fields = new Map([...this.#cardFields(), ...this.#queueFields()]);
   }
@@ -68,17 +69,23 @@ export class PciCommonConfig {
     return undefined;
   }
 
+  /** The card was reset. */
+  reset(): void {
+    this.features.reset();
+    this.queueSelect = 0;
+  }
+
   #fieldAt(offset: number, width: number): Field | undefined {
     return width <= 8 ? this.#fields.get(key(offset, width)) : undefined;
   }
 
   get #queue(): DeviceQueue | undefined {
-    return this.#device.queues[this.#queueSelect];
+    return this.#device.queues[this.queueSelect];
   }
 
   #cardFields(): [number, Field][] {
     const device = this.#device;
-    const features = this.#features;
+    const features = this.features;
     return [
       field(VIRTIO_PCI_COMMON_DFSELECT, 4, {
         read: () => features.deviceWord,
@@ -110,7 +117,7 @@ export class PciCommonConfig {
       field(VIRTIO_PCI_COMMON_NUMQ, 2, { read: () => device.queues.length }),
       field(VIRTIO_PCI_COMMON_STATUS, 1, {
         read: () => device.status,
-        write: (status) => this.#setStatus(Number(status)),
+        write: (status) => device.setStatus(Number(status)),
       }),
       field(VIRTIO_PCI_COMMON_CFGGENERATION, 1, { read: () => device.config.generation }),
     ];
@@ -119,9 +126,9 @@ export class PciCommonConfig {
   #queueFields(): [number, Field][] {
     return [
       field(VIRTIO_PCI_COMMON_Q_SELECT, 2, {
-        read: () => this.#queueSelect,
+        read: () => this.queueSelect,
         write: (index) => {
-          this.#queueSelect = Number(index);
+          this.queueSelect = Number(index);
         },
       }),
       field(VIRTIO_PCI_COMMON_Q_SIZE, 2, {
@@ -129,21 +136,21 @@ export class PciCommonConfig {
         write: (size) => this.#setSize(Number(size)),
       }),
       field(VIRTIO_PCI_COMMON_Q_MSIX, 2, {
-        read: () => this.#interrupts.queueVector(this.#queueSelect),
+        read: () => this.#interrupts.queueVector(this.queueSelect),
         write: (vector) => {
-          this.#interrupts.setQueueVector(this.#queueSelect, Number(vector));
+          this.#interrupts.setQueueVector(this.queueSelect, Number(vector));
         },
       }),
       field(VIRTIO_PCI_COMMON_Q_ENABLE, 2, {
         read: () => (this.#queue?.enabled ? 1 : 0),
         write: (value) => this.#enable(value),
       }),
-      field(VIRTIO_PCI_COMMON_Q_NOFF, 2, { read: () => (this.#queue ? this.#queueSelect : 0) }),
+      field(VIRTIO_PCI_COMMON_Q_NOFF, 2, { read: () => (this.#queue ? this.queueSelect : 0) }),
       ...this.#addressFields(VIRTIO_PCI_COMMON_Q_DESCLO, 'desc'),
       ...this.#addressFields(VIRTIO_PCI_COMMON_Q_AVAILLO, 'avail'),
       ...this.#addressFields(VIRTIO_PCI_COMMON_Q_USEDLO, 'used'),
       field(VIRTIO_PCI_COMMON_Q_RESET, 2, {
-        read: () => (this.#resetting.has(this.#queueSelect) ? 1 : 0),
+        read: () => (this.resets.of(this.queueSelect) ? 1 : 0),
         write: (value) => this.#resetQueue(value),
       }),
     ];
@@ -169,26 +176,11 @@ export class PciCommonConfig {
     ];
   }
 
-  #setStatus(status: number): Wait {
-    const done = this.#device.setStatus(status);
-    if (status !== 0) return done;
-    if (done) return done.then(() => this.#reset());
-    this.#reset();
-    return undefined;
-  }
-
-  /** What is the transport's own goes back with the card (virtio 1.3 §4.1.4.3.1, §4.1.5.1.2). */
-  #reset(): void {
-    this.#features.reset();
-    this.#queueSelect = 0;
-    this.#interrupts.reset();
-  }
-
   /** The queue, where its size and addresses may be written: after FEATURES_OK and before it is enabled. */
   #settable(what: string): DeviceQueue | undefined {
     const queue = this.#queue;
     if (queue && this.#mayEnable && !queue.enabled) return queue;
-    logDevice('the %s of queue %d written out of its time', what, this.#queueSelect);
+    logDevice('the %s of queue %d written out of its time', what, this.queueSelect);
     return undefined;
   }
 
@@ -201,36 +193,28 @@ export class PciCommonConfig {
     if (!queue) return undefined;
     const possible = size > 0 && size <= queue.maxSize && (size & (size - 1)) === 0;
     if (possible) queue.size = size;
-    else logDevice('queue %d cannot have %d descriptors', this.#queueSelect, size);
+    else logDevice('queue %d cannot have %d descriptors', this.queueSelect, size);
   }
 
   #enable(value: bigint): Wait {
-    if (value === 1n && this.#queue && this.#mayEnable) {
-      return this.#device.enableQueue(this.#queueSelect);
+    const index = this.queueSelect;
+    const underWay = this.resets.of(index);
+    if (!underWay && value === 1n && this.#queue && this.#mayEnable) {
+      return this.#device.enableQueue(index);
     }
-    logDevice('queue_enable of queue %d: %d is dropped', this.#queueSelect, value);
-    return undefined;
+    logDevice('queue_enable of queue %d: %d is dropped', index, value);
+    return underWay;
   }
 
   /** It reads 1 until the reset is done (virtio 1.3 §2.6.1.1). */
   #resetQueue(value: bigint): Wait {
-    const index = this.#queueSelect;
-    const negotiated = this.#mayEnable && hasBit(this.#device.driverFeatures, VIRTIO_F_RING_RESET);
-    if (value !== 1n || !this.#queue || !negotiated || this.#resetting.has(index)) {
+    const index = this.queueSelect;
+    const { resets } = this;
+    if (value !== 1n || !this.#queue || !resets.negotiated || resets.of(index)) {
       logDevice('queue_reset of queue %d: %d is dropped', index, value);
       return undefined;
     }
-    const forget = () => this.#interrupts.setQueueVector(index, VIRTIO_MSI_NO_VECTOR);
-    const done = this.#device.resetQueue(index);
-    if (!done) {
-      forget();
-      return undefined;
-    }
-    this.#resetting.add(index);
-    return done.then(() => {
-      this.#resetting.delete(index);
-      forget();
-    });
+    return resets.start(index, () => this.#interrupts.setQueueVector(index, VIRTIO_MSI_NO_VECTOR));
   }
 }
 

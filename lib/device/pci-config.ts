@@ -128,6 +128,28 @@ export class PciConfig {
     }
   }
 
+  /** All of it, two digits a byte. */
+  save(): string {
+    return Buffer.from(this.#bytes).toString('hex');
+  }
+
+  /** For what {@link PciConfig.differsAt} has nothing against. */
+  restore(saved: string): void {
+    this.#bytes.set(Buffer.from(saved, 'hex'));
+  }
+
+  /** Where what was saved has another function's fixed bits; undefined for one that is the same. */
+  differsAt(saved: string): number | undefined {
+    const bytes = Buffer.from(saved, 'hex');
+    const at = bytes.findIndex((byte, i) => {
+      // Of the status register the interrupt bit is the only one that changes.
+      const own = i === PCI_STATUS ? PCI_STATUS_INTERRUPT : 0;
+      const fixed = ~((this.#writable[i] as number) | own);
+      return (byte & fixed) !== ((this.#bytes[i] as number) & fixed);
+    });
+    return at < 0 ? undefined : at;
+  }
+
   /** For what the device itself reads and writes, whatever the guest may change. */
   get16(offset: number): number {
     return this.#view.getUint16(offset, true);

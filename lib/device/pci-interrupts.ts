@@ -24,6 +24,18 @@ export interface PciInterruptsOptions {
   onStatus(raised: boolean): void;
 }
 
+/** What waits for whom. What the queues have signalled is their own. */
+export interface PciInterruptState {
+  /** Each entry 16 bytes, as they lie in the BAR, two digits a byte. */
+  msixTable: string;
+  /** 0xffff: none. */
+  configVector: number;
+  queueVectors: number[];
+  isr: number;
+  /** Whether a change of the configuration waits for its vector. */
+  configSignalled: boolean;
+}
+
 export class PciInterrupts {
   readonly table: MsixTable;
   readonly #options: PciInterruptsOptions;
@@ -110,6 +122,39 @@ export class PciInterrupts {
   configChanged(): void {
     this.#setIsr(this.#isr | VIRTIO_PCI_ISR_CONFIG);
     if (this.#enabled && this.#config.vector !== VIRTIO_MSI_NO_VECTOR) this.#config.signal();
+  }
+
+  /** Takes the routes off: what was signalled before has been sent, and what is signalled after it waits. */
+  hold(): void {
+    for (const source of this.#sources) if (source.way === 'route') source.go('held');
+  }
+
+  save(): PciInterruptState {
+    return {
+      msixTable: Buffer.from(this.table.bytes).toString('hex'),
+      configVector: this.#config.vector,
+      queueVectors: this.#queues.map(({ vector }) => vector),
+      isr: this.#isr,
+      configSignalled: this.#config.isSignalled(),
+    };
+  }
+
+  /** For a state that was found good, and the mode that goes with it. */
+  restore(state: PciInterruptState, enabled: boolean, quiet: boolean): void {
+    const { msixTable, configVector, queueVectors, isr, configSignalled } = state;
+    for (const source of this.#sources) source.go('held');
+    this.table.bytes = Buffer.from(msixTable, 'hex');
+    this.#config.vector = configVector;
+    for (const [i, source] of this.#queues.entries()) {
+      source.vector = queueVectors[i] ?? VIRTIO_MSI_NO_VECTOR;
+    }
+    this.#config.take();
+    if (configSignalled) this.#config.signal();
+    this.#isr = isr;
+    this.#enabled = enabled;
+    this.#quiet = quiet;
+    this.#redirect(this.#sources);
+    this.#showStatus();
   }
 
   /** As a reset of the card has it: no vectors, and nothing waits. The table stays as it is. */

@@ -3,6 +3,7 @@ import { StateError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
 import type { Ioeventfd, KvmVm } from '../host/kvm-vm.js';
 import { logDevice } from '../log.js';
+import { assignAll } from './assign-all.js';
 
 /** Bytes from one queue's address to the next. */
 export const NOTIFY_OFF_MULTIPLIER = 4;
@@ -13,16 +14,11 @@ export type IoeventfdHost = Pick<KvmVm, 'assignIoeventfd' | 'deassignIoeventfd'>
 export class PciNotify {
   readonly #kicks: readonly EventFd[];
   #vm: IoeventfdHost | undefined;
-  #assigned: Ioeventfd[] = [];
+  #takeBack: (() => void) | undefined;
 
   /** `kicks`: the eventfd of each queue that is signalled when it is notified. */
   constructor(kicks: readonly EventFd[]) {
     this.#kicks = kicks;
-  }
-
-  /** Whether KVM signals by itself. */
-  get connected(): boolean {
-    return this.#assigned.length > 0;
   }
 
   /**
@@ -59,35 +55,24 @@ export class PciNotify {
   }
 
   #assign(vm: IoeventfdHost, at: bigint): void {
-    const assigned: Ioeventfd[] = [];
-    try {
-      for (const [index, eventFd] of this.#kicks.entries()) {
-        // A length of 0, any: KVM then need not decode the instruction to know that the write is a kick.
-        const address = at + BigInt(NOTIFY_OFF_MULTIPLIER * index);
-        const ioeventfd: Ioeventfd = { address, length: 0, eventFd };
-        vm.assignIoeventfd(ioeventfd);
-        assigned.push(ioeventfd);
-      }
-    } catch (error) {
-      deassign(vm, assigned);
-      throw error;
-    }
-    this.#assigned = assigned;
+    // A length of 0, any: KVM then need not decode the instruction to know that the write is a kick.
+    const ioeventfds = this.#kicks.map((eventFd, index): Ioeventfd => {
+      return { address: at + BigInt(NOTIFY_OFF_MULTIPLIER * index), length: 0, eventFd };
+    });
+    this.#takeBack = assignAll(
+      ioeventfds,
+      (ioeventfd) => vm.assignIoeventfd(ioeventfd),
+      (ioeventfd) => vm.deassignIoeventfd(ioeventfd),
+    );
   }
 
+  /** A guest that moves its BAR must not see what fails here, nor must who closes the card. */
   #deassign(): void {
-    if (this.#vm) deassign(this.#vm, this.#assigned);
-    this.#assigned = [];
-  }
-}
-
-/** All of them, the last one first. */
-function deassign(vm: IoeventfdHost, ioeventfds: readonly Ioeventfd[]): void {
-  for (const ioeventfd of [...ioeventfds].reverse()) {
     try {
-      vm.deassignIoeventfd(ioeventfd);
+      this.#takeBack?.();
     } catch (error) {
       logDevice('an ioeventfd cannot be taken back: %o', error);
     }
+    this.#takeBack = undefined;
   }
 }

@@ -28,7 +28,7 @@ export interface FilteringQueue {
 
 const BROADCAST = new Uint8Array(ETH_ALEN).fill(0xff);
 /** Addresses that are kept in all; a guest that has more gets everything. */
-const MOST_ADDRESSES = 1024;
+export const MOST_ADDRESSES = 1024;
 
 /** As a card is before its driver says anything: it gets all there is. */
 const initial = (): RxFilterState => ({
@@ -95,7 +95,8 @@ export class RxFilter {
   /** As another card had it. */
   restore(state: RxFilterState, mac: Uint8Array): void {
     this.#mac = mac;
-    this.#change(state);
+    this.#state = state;
+    this.#apply(state);
   }
 
   #change(change: Partial<RxFilterState>): boolean {

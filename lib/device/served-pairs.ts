@@ -72,9 +72,9 @@ export class ServedPairs {
     }
   }
 
-  /** Serves one ring, where its pair is in use. */
+  /** Serves one ring, where its pair is in use; none where the card failed to start. */
   async startQueue(index: number): Promise<void> {
-    if (index >> 1 >= this.#active || this.#served.has(index)) return;
+    if (!this.#running || index >> 1 >= this.#active || this.#served.has(index)) return;
     await this.#backend.startRing(index, this.#ringOf(index));
     this.#served.add(index);
   }

@@ -42,6 +42,8 @@ import {
   makeMmioInterrupt,
 } from './mmio-interrupts.js';
 import { MmioQueueRegisters } from './mmio-queue-registers.js';
+import { checkMmioRegisters, type MmioRegisters, type VirtioMmioState } from './mmio-state.js';
+import { checkObject } from './state-fields.js';
 import type { VirtioNetDevice } from './virtio-net-device.js';
 
 const VERSION = 2;
@@ -92,6 +94,7 @@ export class VirtioMmioTransport {
   readonly #queues: MmioQueueRegisters;
   readonly #interrupt: MmioInterrupt;
   readonly #onConfig = () => this.#interrupt.configChanged();
+  readonly #onReset = () => this.#forget();
   #resetting: Promise<void> | undefined;
   #disconnect: (() => void) | undefined;
   #closed = false;
@@ -104,6 +107,7 @@ export class VirtioMmioTransport {
     this.#queues = new MmioQueueRegisters(device);
     this.#interrupt = makeMmioInterrupt(device, options);
     device.on('config', this.#onConfig);
+    device.on('reset', this.#onReset);
   }
 
   /** What the guest reads: `length` bytes at `offset` of the registers. */
@@ -135,12 +139,38 @@ export class VirtioMmioTransport {
     if (this.#gone) return undefined;
     if (this.#resetting) return this.#resetting;
     const reset = this.device.reset();
-    if (reset) {
-      this.#resetting = this.#finish(reset);
-      return this.#resetting;
-    }
-    this.#forget();
-    return undefined;
+    this.#resetting = reset?.finally(() => {
+      this.#resetting = undefined;
+    });
+    return this.#resetting;
+  }
+
+  /**
+   * Stops the card, whose guest stands still, and returns all that it was, the transport included: for
+   * {@link VirtioMmioTransport.start} of this one or another. Until then the card is as after a reset. With
+   * irqfds, save KVM's interrupt controllers after this one is closed. Throws `ERR_CLOSED`.
+   */
+  async stop(): Promise<VirtioMmioState> {
+    if (this.#closed) throw closedError('the transport');
+    await this.#queues.resets.settled();
+    const own: MmioRegisters[] = [];
+    const card = await this.device.stop(() => own.push(this.#save()));
+    return { card, ...(own[0] as MmioRegisters) };
+  }
+
+  /**
+   * Goes on where a card was stopped whose interrupt is of the same kind; what waited to interrupt does so now.
+   * Restore KVM's interrupt controllers before. Throws as {@link VirtioNetDevice.start}, `ERR_CLOSED` too.
+   */
+  async start(state: VirtioMmioState): Promise<void> {
+    if (this.#closed) throw closedError('the transport');
+    checkObject('it', state);
+    checkMmioRegisters(state, this.#interrupt.kind);
+    await this.device.start(state.card, () => {
+      this.#features.restore(state);
+      this.#queues.selected = state.queueSelect;
+      this.#interrupt.restore(state.interruptStatus);
+    });
   }
 
   /** What to register with KVM, so that kicks do not leave the guest. */
@@ -176,6 +206,7 @@ export class VirtioMmioTransport {
     if (this.#closed) return;
     this.#closed = true;
     this.device.off('config', this.#onConfig);
+    this.device.off('reset', this.#onReset);
     try {
       this.disconnect();
     } finally {
@@ -234,14 +265,13 @@ export class VirtioMmioTransport {
     }
   }
 
-  async #finish(reset: Promise<void>): Promise<void> {
-    try {
-      await reset;
-      // A card that could not be stopped says so in its status, and interrupts.
-      if (this.device.status === 0) this.#forget();
-    } finally {
-      this.#resetting = undefined;
-    }
+  #save(): MmioRegisters {
+    return {
+      queueSelect: this.#queues.selected,
+      ...this.#features.save(),
+      interrupt: this.#interrupt.kind,
+      interruptStatus: this.#interrupt.save(),
+    };
   }
 
   #forget(): void {

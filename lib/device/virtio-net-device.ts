@@ -20,7 +20,8 @@ import {
 } from '../uapi/virtio-net.js';
 import type { VirtioNetDeviceEvents, VirtioNetDeviceOptions } from './card-options.js';
 import { CardService } from './card-service.js';
-import { type CardState, hex, restoreCard, restoreFilter, saveCard } from './card-state.js';
+import { type CardState, restoreCard, restoreFilter, saveCard, wakeQueues } from './card-state.js';
+import { checkCardState, isServed } from './card-state-check.js';
 import { ConfigSpace } from './config-space.js';
 import { type DeviceQueue, openQueues } from './device-queue.js';
 import { newBits } from './device-status.js';
@@ -192,51 +193,48 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
   }
 
   /**
-   * Stops the card, whose guest stands still, and returns all that it was: for {@link VirtioNetDevice.start} of
-   * this one or another, in this process or one that shares the memory. Until then it is as after a reset.
+   * Stops the card, whose guest stands still, and returns all that it was but for its transport: for
+   * {@link VirtioNetDevice.start} of this one or another, in this process or one that has the memory, or a copy.
+   * Until then it is as after a reset. `save` is called between the two: for a transport, which has a `stop()`
+   * of its own.
    */
-  stop(): Promise<CardState> {
+  stop(save?: () => void): Promise<CardState> {
     return this.#turns.take(async () => {
       const { activePairs } = this;
-      const offloads = hex(this.#service.offloads);
+      const { offloads } = this.#service;
       await this.#service.stop();
-      const features = hex(this.#driverFeatures);
-      const state = { status: this.#status, features, activePairs, offloads, ...saveCard(this) };
+      save?.();
+      const state = saveCard(this, { activePairs, offloads });
       this.#forget();
       return state;
     });
   }
 
   /**
-   * Goes on where a card was stopped. Throws `ERR_INVALID_ARG_VALUE` for a state that cannot be this card's, and
-   * what the backend throws; then it is as after a reset.
+   * Goes on where a card was stopped. Throws `ERR_BUSY` where it has a driver, `ERR_INVALID_ARG_VALUE` for a
+   * state that cannot be this card's, and changes nothing then; and what the backend throws, and is as after a
+   * reset then. `restore` is called when the state was found good, and nothing runs yet.
    */
-  start(state: CardState): Promise<void> {
+  start(state: CardState, restore?: () => void): Promise<void> {
     return this.#turns.take(async () => {
+      if (this.#closed) throw closedError('the card');
       if (this.#status !== 0) throw new StateError('ERR_BUSY', 'the card has a driver already');
-      const features = BigInt(state.features);
-      const objection = state.status === 0 ? undefined : objectionTo(features, this.offered);
-      if (objection !== undefined)
-        throw valueError(`the state cannot be this card's: ${objection}`);
+      checkCardState(state, this);
+      const { status, activePairs } = state;
+      const [features, offloads] = [BigInt(state.features), BigInt(state.offloads)];
       try {
+        restore?.();
         restoreCard(this, state);
         this.#driverFeatures = features;
         this.#service.filter.restore(restoreFilter(state.rxFilter), this.config.mac);
-        const { activePairs, offloads } = state;
-        if (state.status & VIRTIO_CONFIG_S_DRIVER_OK) {
-          await this.#service.start(features, { activePairs, offloads: BigInt(offloads) });
-        }
-        this.#status = state.status;
+        // Before anything is served: what interrupts a driver depends on it.
+        this.#status = status;
+        if (isServed(status)) await this.#service.start(features, { activePairs, offloads });
       } catch (error) {
         this.#forget();
         throw error;
       }
-      // What was notified while nobody listened: once too often does no harm.
-      for (const { kick, call, enabled } of this.queues) {
-        if (!enabled) continue;
-        kick.signal();
-        call.signal();
-      }
+      wakeQueues(this.queues, state);
     });
   }
 
@@ -281,6 +279,7 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
     this.#service.filter.reset(this.#mac);
     this.config.mac = this.#mac;
     this.config.status &= ~VIRTIO_NET_S_ANNOUNCE;
+    this.emit('reset');
   }
 
   #fail(error: Error): void {

@@ -4,7 +4,7 @@
  * where it has KVM.
  */
 
-import { rangeError } from '../errors.js';
+import { closedError, rangeError } from '../errors.js';
 import { logDevice } from '../log.js';
 import {
   PCI_COMMAND_INTX_DISABLE,
@@ -14,27 +14,16 @@ import {
   PCI_MSIX_FLAGS_MASKALL,
 } from '../uapi/pci.js';
 import { VIRTIO_ID_NET } from '../uapi/virtio-net.js';
-import {
-  PCI_VENDOR_ID_REDHAT_QUMRANET,
-  VIRTIO_PCI_CAP_BAR,
-  VIRTIO_PCI_CAP_LENGTH,
-  VIRTIO_PCI_CAP_OFFSET,
-  VIRTIO_PCI_CFG_DATA,
-  VIRTIO_PCI_MODERN_DEVICE_ID,
-} from '../uapi/virtio-pci.js';
+import { PCI_VENDOR_ID_REDHAT_QUMRANET, VIRTIO_PCI_MODERN_DEVICE_ID } from '../uapi/virtio-pci.js';
 import type { MsiRoutes } from './msi-delivery.js';
-import {
-  addCapabilities,
-  BAR_INDEX,
-  BAR_LAYOUT,
-  BAR_SIZE,
-  type CapabilityOffsets,
-  MAX_VECTORS,
-} from './pci-capabilities.js';
+import { addCapabilities, BAR_LAYOUT, BAR_SIZE, MAX_VECTORS } from './pci-capabilities.js';
 import { PciCommonConfig } from './pci-common-config.js';
 import { PciConfig } from './pci-config.js';
+import { PciConfigWindow } from './pci-config-window.js';
 import { PciInterrupts } from './pci-interrupts.js';
 import { type IoeventfdHost, PciNotify } from './pci-notify.js';
+import { checkPciRegisters, type PciRegisters, type VirtioPciState } from './pci-state.js';
+import { checkObject } from './state-fields.js';
 import type { VirtioNetDevice } from './virtio-net-device.js';
 
 const NETWORK_CONTROLLER = 0x020000;
@@ -58,11 +47,14 @@ export class VirtioPciTransport {
   readonly #device: VirtioNetDevice;
   readonly #options: VirtioPciTransportOptions;
   readonly #config: PciConfig;
-  readonly #capabilities: CapabilityOffsets;
+  /** Where the capability of MSI-X is. */
+  readonly #msixAt: number;
+  readonly #window: PciConfigWindow;
   readonly #interrupts: PciInterrupts;
   readonly #common: PciCommonConfig;
   readonly #notify: PciNotify;
   readonly #onConfig = () => this.#interrupts.configChanged();
+  readonly #onReset = () => this.#reset();
   #barAddress: bigint | undefined;
   /** Whether a bit of the ISR status is to raise the line, and the line's level. */
   #raised = false;
@@ -92,7 +84,9 @@ export class VirtioPciTransport {
     });
     if (options.barAddress !== undefined) this.#config.placeBar(options.barAddress);
     const vectors = Math.min(queues.length + 1, MAX_VECTORS);
-    this.#capabilities = addCapabilities(this.#config, queues.length, vectors);
+    const capabilities = addCapabilities(this.#config, queues.length, vectors);
+    this.#msixAt = capabilities.msix;
+    this.#window = new PciConfigWindow(this.#config, capabilities.pciConfig, this);
     this.#notify = new PciNotify(queues.map(({ kick }) => kick));
     this.#interrupts = new PciInterrupts({
       calls: queues.map(({ call }) => call),
@@ -103,6 +97,7 @@ export class VirtioPciTransport {
     });
     this.#common = new PciCommonConfig(device, this.#interrupts);
     device.on('config', this.#onConfig);
+    device.on('reset', this.#onReset);
   }
 
   /** Where the BAR is, guest-physical; undefined while memory space is disabled, or it has no place. */
@@ -113,7 +108,7 @@ export class VirtioPciTransport {
   /** A read of configuration space, `length` bytes from `offset` on. Never throws. */
   readConfig(offset: number, length: number): Uint8Array {
     if (this.#closed) return new Uint8Array(length).fill(0xff);
-    if (this.#touchesData(offset, length)) this.#readThroughConfig();
+    if (this.#window.isTouched(offset, length)) this.#window.read();
     return this.#config.read(offset, length);
   }
 
@@ -122,7 +117,7 @@ export class VirtioPciTransport {
     if (this.#closed) return undefined;
     this.#config.write(offset, bytes);
     this.#followConfig();
-    return this.#touchesData(offset, bytes.length) ? this.#writeThroughConfig() : undefined;
+    return this.#window.isTouched(offset, bytes.length) ? this.#window.write() : undefined;
   }
 
   /** A read of the BAR, `length` bytes from `offset` on. Never throws. */
@@ -170,11 +165,52 @@ export class VirtioPciTransport {
     this.#notify.disconnect();
   }
 
+  /**
+   * Stops the card, whose guest stands still, and returns all that it was, the transport included: for
+   * {@link VirtioPciTransport.start} of this one or another. Until then the card is as after a reset. Messages
+   * that KVM was to send have been sent after it: save its interrupt controllers then. Throws `ERR_CLOSED`.
+   */
+  async stop(): Promise<VirtioPciState> {
+    if (this.#closed) throw closedError('the transport');
+    await this.#common.resets.settled();
+    const own: PciRegisters[] = [];
+    const card = await this.#device.stop(() => {
+      this.#interrupts.hold();
+      own.push(this.#save());
+    });
+    return { card, ...(own[0] as PciRegisters) };
+  }
+
+  /**
+   * Goes on where a card was stopped, on a transport of the same making: its BAR is where it was, and what
+   * waited to interrupt waits, or interrupts now. Restore KVM's interrupt controllers and its routes before.
+   * Throws as {@link VirtioNetDevice.start}, `ERR_CLOSED` too; then the BAR is where it was before.
+   */
+  async start(state: VirtioPciState): Promise<void> {
+    if (this.#closed) throw closedError('the transport');
+    checkObject('it', state);
+    checkPciRegisters(state, this.#config, {
+      queues: this.#device.queues.length,
+      vectors: this.#interrupts.table.vectors,
+    });
+    let before: PciRegisters | undefined;
+    try {
+      await this.#device.start(state.card, () => {
+        before = this.#save();
+        this.#restore(state);
+      });
+    } catch (error) {
+      if (before) this.#restore(before);
+      throw error;
+    }
+  }
+
   /** Gives routes and ioeventfds back; reads give ones after it. Closing twice is no error. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#device.off('config', this.#onConfig);
+    this.#device.off('reset', this.#onReset);
     this.#notify.disconnect();
     this.#interrupts.close();
     this.#barAddress = undefined;
@@ -188,15 +224,41 @@ export class VirtioPciTransport {
 
   /** Does what was written to the command register, the BAR and the control of MSI-X. */
   #followConfig(): void {
-    const { command, barAddress } = this.#config;
-    const control = this.#config.get16(this.#capabilities.msix + PCI_MSIX_FLAGS);
-    const quiet = (control & PCI_MSIX_FLAGS_MASKALL) !== 0 || (command & PCI_COMMAND_MASTER) === 0;
-    this.#interrupts.setMode((control & PCI_MSIX_FLAGS_ENABLE) !== 0, quiet);
+    const { barAddress } = this.#config;
+    this.#interrupts.setMode(...this.#mode());
     this.#showStatus(this.#raised);
     if (barAddress === this.#barAddress) return;
     this.#barAddress = barAddress;
     this.#notify.move(notifyAddress(barAddress));
     this.#options.onBarChange?.(barAddress);
+  }
+
+  /** Whether MSI-X is enabled, and whether no vector may send. */
+  #mode(): [enabled: boolean, quiet: boolean] {
+    const control = this.#config.get16(this.#msixAt + PCI_MSIX_FLAGS);
+    const masked = (control & PCI_MSIX_FLAGS_MASKALL) !== 0;
+    const mayWrite = (this.#config.command & PCI_COMMAND_MASTER) !== 0;
+    return [(control & PCI_MSIX_FLAGS_ENABLE) !== 0, masked || !mayWrite];
+  }
+
+  /** What is the transport's own goes back with the card (virtio 1.3 §4.1.4.3.1, §4.1.5.1.2). */
+  #reset(): void {
+    this.#common.reset();
+    this.#interrupts.reset();
+  }
+
+  #save(): PciRegisters {
+    const { features, queueSelect } = this.#common;
+    const config = this.#config.save();
+    return { config, queueSelect, ...features.save(), ...this.#interrupts.save() };
+  }
+
+  #restore(state: PciRegisters): void {
+    this.#config.restore(state.config);
+    this.#common.features.restore(state);
+    this.#common.queueSelect = state.queueSelect;
+    this.#interrupts.restore(state, ...this.#mode());
+    this.#followConfig();
   }
 
   #showStatus(raised: boolean): void {
@@ -209,39 +271,6 @@ export class VirtioPciTransport {
     if (level === this.#level) return;
     this.#level = level;
     this.#options.onIntx?.(level);
-  }
-
-  /** Whether an access is one of the BAR through `pci_cfg_data` (virtio 1.3 §4.1.4.9). */
-  #touchesData(offset: number, length: number): boolean {
-    const at = this.#capabilities.pciConfig + VIRTIO_PCI_CFG_DATA;
-    return offset < at + 4 && offset + length > at;
-  }
-
-  #readThroughConfig(): void {
-    const window = this.#window();
-    if (!window) return;
-    const bytes = this.readBar(window.offset, window.length);
-    this.#config.set(this.#capabilities.pciConfig + VIRTIO_PCI_CFG_DATA, bytes);
-  }
-
-  #writeThroughConfig(): Promise<void> | undefined {
-    const window = this.#window();
-    if (!window) return undefined;
-    const at = this.#capabilities.pciConfig + VIRTIO_PCI_CFG_DATA;
-    return this.writeBar(window.offset, this.#config.read(at, window.length));
-  }
-
-  /** What of the BAR the driver selected; undefined where nothing can be meant. */
-  #window(): { offset: number; length: number } | undefined {
-    const at = this.#capabilities.pciConfig;
-    const [bar] = this.#config.read(at + VIRTIO_PCI_CAP_BAR, 1);
-    const offset = this.#config.get32(at + VIRTIO_PCI_CAP_OFFSET);
-    const length = this.#config.get32(at + VIRTIO_PCI_CAP_LENGTH);
-    if (bar === BAR_INDEX && [1, 2, 4].includes(length) && offset % length === 0) {
-      return { offset, length };
-    }
-    logDevice('%d bytes of BAR %d at %d through configuration space', length, bar, offset);
-    return undefined;
   }
 }
 
