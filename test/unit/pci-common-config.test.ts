@@ -154,6 +154,18 @@ describe('§2.6.1: a queue reset', () => {
     expect([28, 26].map((at) => driver.common(at, 2))).toEqual([1, 2]);
   });
 
+  test('holds who enables the queue until it is done, which is dropped', async () => {
+    const { driver, backend } = makePci();
+    await driver.bringUp(RING_RESET);
+    driver.setCommon(22, 2, 1);
+    void driver.setCommon(58, 2, 1);
+    const enabled = driver.setCommon(28, 2, 1);
+    expect(enabled).toBeInstanceOf(Promise);
+    await enabled;
+    expect([58, 28].map((at) => driver.common(at, 2))).toEqual([0, 0]);
+    expect(backend.asked.filter((what) => what.startsWith('startRing'))).toEqual([]);
+  });
+
   test('is dropped without RING_RESET, and for anything but 1', async () => {
     const { driver, backend } = makePci();
     await driver.bringUp();

@@ -237,6 +237,15 @@ describe('a backend that fails', () => {
     expect(device.status).toBe(ALL);
   });
 
+  test('at the start: no queue that is enabled after it is served', async () => {
+    const { device, backend } = makeCard();
+    takeFeatures({ device });
+    backend.failWith = new Error('no worker');
+    await device.setStatus(ALL);
+    for (const index of [0, 1]) await enableQueue({ device }, index);
+    expect([backend.asked, backend.rings.size]).toEqual([['start'], 0]);
+  });
+
   test('that gives a ring up', async () => {
     const card = makeCard();
     await bringUp(card);
