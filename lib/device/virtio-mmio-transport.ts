@@ -152,7 +152,6 @@ export class VirtioMmioTransport {
    */
   async stop(): Promise<VirtioMmioState> {
     if (this.#closed) throw closedError('the transport');
-    await this.#queues.resets.settled();
     const own: MmioRegisters[] = [];
     const card = await this.device.stop(() => own.push(this.#save()));
     return { card, ...(own[0] as MmioRegisters) };

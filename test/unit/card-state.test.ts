@@ -121,10 +121,13 @@ describe('a card that is stopped', () => {
 
   test('shows another generation than before, as its configuration may be another', async () => {
     const card = makeCard();
-    for (let i = 0; i < 300; i++) card.device.setLink(i % 2 === 0);
-    const { generation } = card.device.config;
-    const state = await card.device.stop();
     const next = makeCard({ mtu: 1400 });
+    // As many changes as the other one will have had: address and status are set there.
+    const { config } = card.device;
+    const same = next.device.config.generation + 2;
+    for (let up = false; config.generation !== same; up = !up) card.device.setLink(up);
+    const { generation } = config;
+    const state = await card.device.stop();
     await next.device.start(state);
     expect(next.device.config.generation).not.toBe(generation);
   });

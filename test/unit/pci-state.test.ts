@@ -1,5 +1,5 @@
 /** A card on a PCI bus that is stopped, and another that goes on with its state. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { VirtioPciState } from '../../lib/device/pci-state.js';
 import type { VirtioPciTransportOptions } from '../../lib/device/virtio-pci-transport.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
@@ -213,6 +213,15 @@ test('a queue’s reset that is under way is done before: its vector is gone', a
   expect([driver.common(58, 2), driver.common(28, 2), driver.common(26, 2)]).toEqual([
     0, 0, 0xffff,
   ]);
+});
+
+test('the vector of a queue is saved when its reset is done with, however long that takes', async () => {
+  const card = makePci({ msi: new FakeMsi() });
+  await card.driver.bringUp((1n << 32n) | (1n << 40n));
+  vi.spyOn(card.device, 'resetQueue').mockImplementation(turns);
+  card.driver.setCommon(22, 2, 1);
+  void card.driver.setCommon(58, 2, 1);
+  expect((await card.transport.stop()).queueVectors).toEqual([1, 0xffff, 3]);
 });
 
 describe('a state that is refused changes nothing', () => {
