@@ -151,6 +151,10 @@ test('every frame arrives once and in order, both ways, before and after', {
   }, 'frames before the move');
 
   const log = DirtyLog.create(memory);
+  cleanup(async () => {
+    await backend.setDirtyLog(null);
+    log.close();
+  });
   await backend.setDirtyLog(log);
   guest.written.clear();
   const copy = async (at: number, size: number) => {
@@ -195,8 +199,6 @@ test('every frame arrives once and in order, both ways, before and after', {
   const { state: its } = guest;
   await target.send({ kind: 'start', state, guest: its, receive: COUNT, send: COUNT });
   expect((await target.says('copied')).digest).toBe(digestOf(memory));
-  await backend.setDirtyLog(null);
-  log.close();
 
   const done = await target.says('done', () => {
     if (host.sent < COUNT) host.send(Math.min(4, COUNT - host.sent));
