@@ -41,6 +41,7 @@ export class CardService {
   #features = 0n;
   #offloads = 0n;
   #control: ControlQueue | undefined;
+  #running = false;
 
   constructor(options: CardServiceOptions) {
     const { backend, queues, taps, config } = options;
@@ -88,17 +89,21 @@ export class CardService {
     if (before && before.activePairs > 1 && !(await this.#pairs.use(before.activePairs))) {
       throw valueError(`the card cannot have ${before.activePairs} queue pairs`);
     }
+    this.#running = true;
     this.#startControl();
   }
 
   /** Nothing of the guest's is touched after this. */
   async stop(): Promise<void> {
+    this.#running = false;
     await this.#stopControl();
     await this.#pairs.stop();
     this.#options.taps[0]?.setOffload(0);
   }
 
+  /** Dropped where nothing runs: the driver enabled a queue while its card was being reset, or failed to start. */
   async startQueue(index: number): Promise<void> {
+    if (!this.#running) return;
     if (index === this.#controlIndex) this.#startControl();
     else await this.#pairs.startQueue(index);
   }

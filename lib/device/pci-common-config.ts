@@ -45,6 +45,8 @@ export class PciCommonConfig {
   readonly features: FeatureRegisters;
   readonly resets: QueueResets;
   queueSelect = 0;
+  /** The card's reset, until it is done. */
+  #cardReset: Wait;
 
   constructor(device: VirtioNetDevice, interrupts: PciInterrupts) {
     this.#device = device;
@@ -63,6 +65,8 @@ export class PciCommonConfig {
 
   /** As {@link PciCommonConfig.read}; all else is dropped. A promise where the vCPU is to wait. */
   write(offset: number, bytes: Uint8Array): Wait {
+    // Another vCPU waits for the reset; what this one writes meanwhile would be lost, or half of it.
+    if (this.#cardReset) return this.#cardReset;
     const field = this.#fieldAt(offset, bytes.length);
     if (field?.write) return field.write(takeNumber(bytes));
     logDevice('%d bytes written to the common configuration at %d', bytes.length, offset);
@@ -117,7 +121,7 @@ export class PciCommonConfig {
       field(VIRTIO_PCI_COMMON_NUMQ, 2, { read: () => device.queues.length }),
       field(VIRTIO_PCI_COMMON_STATUS, 1, {
         read: () => device.status,
-        write: (status) => device.setStatus(Number(status)),
+        write: (status) => this.#setStatus(Number(status)),
       }),
       field(VIRTIO_PCI_COMMON_CFGGENERATION, 1, { read: () => device.config.generation }),
     ];
@@ -174,6 +178,15 @@ export class PciCommonConfig {
         write: (high) => change((high << 32n) | BigInt.asUintN(32, whole())),
       }),
     ];
+  }
+
+  #setStatus(status: number): Wait {
+    const done = this.#device.setStatus(status);
+    if (status !== 0) return done;
+    this.#cardReset = done?.finally(() => {
+      this.#cardReset = undefined;
+    });
+    return this.#cardReset;
   }
 
   /** The queue, where its size and addresses may be written: after FEATURES_OK and before it is enabled. */

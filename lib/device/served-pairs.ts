@@ -8,6 +8,7 @@ import type {
   VringConfig,
 } from '../vhost/backend.js';
 import type { DeviceQueue } from './device-queue.js';
+import { Turns } from './turns.js';
 
 type Started = Pick<BackendConfig, 'memory' | 'features' | 'onRingError'>;
 
@@ -17,6 +18,8 @@ export class ServedPairs {
   readonly #taps: readonly Tap[];
   /** Rings that are served. */
   readonly #served = new Set<number>();
+  /** A command asks for pairs while a register resets a queue: one after the other. */
+  readonly #turns = new Turns();
   #active = 1;
   #running = false;
 
@@ -33,7 +36,30 @@ export class ServedPairs {
     return this.#active;
   }
 
-  async start(config: Started): Promise<void> {
+  start(config: Started): Promise<void> {
+    return this.#turns.take(() => this.#start(config));
+  }
+
+  /** Nothing is served after this, and the first pair alone is in use. */
+  stop(): Promise<void> {
+    return this.#turns.take(() => this.#stop());
+  }
+
+  /** The driver uses the first `count` pairs from now on. False, and nothing changed, where it cannot. */
+  use(count: number): Promise<boolean> {
+    return this.#turns.take(() => this.#use(count));
+  }
+
+  /** Serves one ring, where its pair is in use. */
+  startQueue(index: number): Promise<void> {
+    return this.#turns.take(() => this.#startQueue(index));
+  }
+
+  stopQueue(index: number): Promise<void> {
+    return this.#turns.take(() => this.#stopQueue(index));
+  }
+
+  async #start(config: Started): Promise<void> {
     const pair = this.#pairOf(0);
     if (!pair) {
       // Nothing to serve yet: a driver that enables its queues later has RING_RESET.
@@ -44,8 +70,7 @@ export class ServedPairs {
     if (pair) this.#served.add(0).add(1);
   }
 
-  /** Nothing is served after this, and the first pair alone is in use. */
-  async stop(): Promise<void> {
+  async #stop(): Promise<void> {
     if (!this.#running) return;
     this.#running = false;
     const states = await this.#backend.stop();
@@ -58,8 +83,7 @@ export class ServedPairs {
     this.#active = 1;
   }
 
-  /** The driver uses the first `count` pairs from now on. False, and nothing changed, where it cannot. */
-  async use(count: number): Promise<boolean> {
+  async #use(count: number): Promise<boolean> {
     if (count < 1 || count > this.#backend.queuePairs || !this.#running) return false;
     const before = this.#active;
     try {
@@ -72,14 +96,13 @@ export class ServedPairs {
     }
   }
 
-  /** Serves one ring, where its pair is in use; none where the card failed to start. */
-  async startQueue(index: number): Promise<void> {
-    if (!this.#running || index >> 1 >= this.#active || this.#served.has(index)) return;
+  async #startQueue(index: number): Promise<void> {
+    if (index >> 1 >= this.#active || this.#served.has(index)) return;
     await this.#backend.startRing(index, this.#ringOf(index));
     this.#served.add(index);
   }
 
-  async stopQueue(index: number): Promise<void> {
+  async #stopQueue(index: number): Promise<void> {
     if (!this.#served.has(index)) return;
     this.#keep(index, await this.#backend.stopRing(index));
     this.#served.delete(index);
@@ -92,13 +115,13 @@ export class ServedPairs {
       if (!this.#pairOf(pair)) throw new Error(`queue pair ${pair} is not enabled`);
       this.#taps[pair]?.setQueue('attached');
       this.#active = pair + 1;
-      await this.startQueue(2 * pair);
-      await this.startQueue(2 * pair + 1);
+      await this.#startQueue(2 * pair);
+      await this.#startQueue(2 * pair + 1);
     }
     while (this.#active > count) {
       const pair = this.#active - 1;
-      await this.stopQueue(2 * pair);
-      await this.stopQueue(2 * pair + 1);
+      await this.#stopQueue(2 * pair);
+      await this.#stopQueue(2 * pair + 1);
       this.#taps[pair]?.setQueue('detached');
       this.#active = pair;
     }

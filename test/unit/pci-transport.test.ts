@@ -168,6 +168,33 @@ describe('ioeventfds', () => {
   });
 });
 
+describe('a reset of the card', () => {
+  test('holds every vCPU that writes meanwhile, and drops what it wrote', async () => {
+    const { driver, device } = makePci();
+    await driver.bringUp();
+    const reset = driver.setStatus(0);
+    expect(driver.setCommon(8, 4, 1)).toBe(reset);
+    expect(driver.setStatus(0)).toBe(reset);
+    await reset;
+    expect(driver.common(8, 4)).toBe(0);
+    expect(device.status).toBe(0);
+    expect(driver.setCommon(8, 4, 1)).toBeUndefined();
+    expect(driver.common(8, 4)).toBe(1);
+  });
+
+  test('that fails leaves the vectors to the interrupt that says so', async () => {
+    const { driver, backend } = makePci();
+    await driver.bringUp();
+    backend.failWith = new Error('stuck');
+    await driver.setStatus(0);
+    expect(driver.status).toBe(0x4f);
+    expect(driver.common(16, 2)).toBe(0);
+    await driver.setStatus(0);
+    expect(driver.status).toBe(0);
+    expect(driver.common(16, 2)).toBe(0xffff);
+  });
+});
+
 describe('close', () => {
   test('gives back routes, ioeventfds and listeners; the card stays', async () => {
     const msi = new FakeMsi();
