@@ -11,9 +11,9 @@ export interface VirtioNetDeviceOptions {
   taps?: readonly Tap[];
   /** The card's address, `'02:00:00:00:00:01'`. */
   mac: string;
-  /** Offered to the guest, in bytes. Default: not offered. */
+  /** Offered to the guest, in bytes, 68 to 65535. Default: not offered. */
   mtu?: number;
-  /** Megabits per second, and whether full duplex. Default: not known. */
+  /** Megabits per second, to 2^31 - 1, and whether full duplex. Default: not known. */
   speed?: number;
   fullDuplex?: boolean;
   /** Features that may be offered. Default: all that the card, the backend and the TAP have. */

@@ -1,4 +1,5 @@
 /** The configuration space of a network card, `struct virtio_net_config` (virtio 1.3 §5.1.4). */
+import { checkInteger } from '../errors.js';
 
 /** Bytes: up to and with `duplex`, the last field that anything here offers. */
 export const NET_CONFIG_SIZE = 17;
@@ -13,26 +14,37 @@ const DUPLEX_AT = 16;
 /** Not known, as the driver is told (`linux/ethtool.h`). */
 export const SPEED_UNKNOWN = 0xffff_ffff;
 export const DUPLEX_UNKNOWN = 0xff;
+/** What §5.1.4.1 allows. */
+const MTU_LEAST = 68;
+const MTU_MOST = 65_535;
+const SPEED_MOST = 0x7fff_ffff;
 
 export class ConfigSpace {
   /** As it is read, little-endian. */
   readonly #bytes = new Uint8Array(NET_CONFIG_SIZE);
   readonly #view = new DataView(this.#bytes.buffer);
   #generation = 0;
+  /** Whether a field, or the number, was read since that last changed. */
+  #seen = false;
 
   constructor() {
     this.speed = SPEED_UNKNOWN;
     this.duplex = DUPLEX_UNKNOWN;
-    this.#generation = 0;
   }
 
-  /** Another number after each change, 0 to 255: a driver that reads fields in two accesses compares it. */
+  /**
+   * Another number after a change, 0 to 255: a driver that reads fields in two accesses compares it. Changes that
+   * nobody read between count as one, or 256 of them would look like none.
+   */
   get generation(): number {
+    this.#seen = true;
     return this.#generation;
   }
 
   set generation(generation: number) {
     this.#generation = generation;
+    // By the driver, of the card that had it before.
+    this.#seen = true;
   }
 
   get mac(): Uint8Array {
@@ -57,12 +69,14 @@ export class ConfigSpace {
     this.#set16(MAX_PAIRS_AT, count);
   }
 
+  /** 68 to 65535. Throws `ERR_OUT_OF_RANGE`. */
   set mtu(bytes: number) {
-    this.#set16(MTU_AT, bytes);
+    this.#set16(MTU_AT, checkInteger('mtu', bytes, MTU_LEAST, MTU_MOST));
   }
 
-  /** Megabits per second. */
+  /** Megabits per second, to 2^31 - 1, or {@link SPEED_UNKNOWN}. Throws `ERR_OUT_OF_RANGE`. */
   set speed(speed: number) {
+    if (speed !== SPEED_UNKNOWN) checkInteger('speed', speed, 0, SPEED_MOST);
     this.#view.setUint32(SPEED_AT, speed, true);
     this.#changed();
   }
@@ -75,6 +89,7 @@ export class ConfigSpace {
 
   /** Bytes from `offset` on; zeroes behind the end. */
   read(offset: number, length: number): Uint8Array {
+    this.#seen = true;
     const bytes = new Uint8Array(length);
     if (offset < NET_CONFIG_SIZE) bytes.set(this.#bytes.subarray(offset, offset + length));
     return bytes;
@@ -86,6 +101,8 @@ export class ConfigSpace {
   }
 
   #changed(): void {
+    if (!this.#seen) return;
+    this.#seen = false;
     this.#generation = (this.#generation + 1) & 0xff;
   }
 }

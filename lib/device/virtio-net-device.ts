@@ -48,7 +48,7 @@ export class VirtioNetDevice extends EventEmitter<VirtioNetDeviceEvents> {
   readonly #turns = new Turns();
   #closed = false;
 
-  /** Throws `ERR_INVALID_ARG_VALUE`, `EMFILE`. */
+  /** Throws `ERR_INVALID_ARG_VALUE`, `ERR_OUT_OF_RANGE`, `EMFILE`. */
   constructor(options: VirtioNetDeviceOptions) {
     super();
     const { memory, backend, taps = [], queueSize = 256, mtu, speed, fullDuplex } = options;

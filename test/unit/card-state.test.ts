@@ -122,13 +122,21 @@ describe('a card that is stopped', () => {
   test('shows another generation than before, as its configuration may be another', async () => {
     const card = makeCard();
     const next = makeCard({ mtu: 1400 });
-    // As many changes as the other one will have had: address and status are set there.
+    // What the other one would come to by itself: address and status are set there, which is one change.
     const { config } = card.device;
-    const same = next.device.config.generation + 2;
+    const same = next.device.config.generation + 1;
     for (let up = false; config.generation !== same; up = !up) card.device.setLink(up);
     const { generation } = config;
     const state = await card.device.stop();
     await next.device.start(state);
+    expect(next.device.config.generation).not.toBe(generation);
+  });
+
+  test('does so where nobody read the configuration of the other one yet', async () => {
+    const card = makeCard();
+    const next = makeCard({ mtu: 1400 });
+    const { generation } = card.device.config;
+    await next.device.start(await card.device.stop());
     expect(next.device.config.generation).not.toBe(generation);
   });
 
