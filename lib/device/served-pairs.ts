@@ -73,14 +73,18 @@ export class ServedPairs {
   async #stop(): Promise<void> {
     if (!this.#running) return;
     this.#running = false;
-    const states = await this.#backend.stop();
-    for (const [i, { receive, transmit }] of states.entries()) {
-      this.#keep(2 * i, receive);
-      this.#keep(2 * i + 1, transmit);
+    try {
+      const states = await this.#backend.stop();
+      for (const [i, { receive, transmit }] of states.entries()) {
+        this.#keep(2 * i, receive);
+        this.#keep(2 * i + 1, transmit);
+      }
+    } finally {
+      // Whatever became of it: the next start is one from the beginning.
+      this.#served.clear();
+      for (let i = 1; i < this.#active; i++) this.#taps[i]?.setQueue('detached');
+      this.#active = 1;
     }
-    this.#served.clear();
-    for (let i = 1; i < this.#active; i++) this.#taps[i]?.setQueue('detached');
-    this.#active = 1;
   }
 
   async #use(count: number): Promise<boolean> {

@@ -1,4 +1,4 @@
-/** A guest with several processors: what one asks for while the card still does what another asked for. */
+/** A guest with several processors: what one asks for while the card still does, or failed at, what another asked for. */
 import { expect, test } from 'vitest';
 import {
   ACKNOWLEDGE,
@@ -59,4 +59,22 @@ test('a queue that is reset while a command takes its pair into use is not serve
   expect(device.queues[2]?.enabled).toBe(false);
   expect([...backend.rings.keys()].sort()).toEqual([0, 1, 3]);
   expect(backend.asked).toEqual(['start 0', 'startRing 2', 'startRing 3', 'stopRing 2']);
+});
+
+test('pairs of a card that could not be stopped are not in use after the next start', async () => {
+  const card = makeCard({ queuePairs: 2 });
+  const { device, backend } = card;
+  const control = new ControlDriver(card);
+  await bringUp(card);
+  expect(await control.send([4, 0, 2, 0])).toBe(0);
+  backend.failWith = new Error('stuck');
+  await device.setStatus(0);
+  expect(device.status & NEEDS_RESET).toBe(NEEDS_RESET);
+  await device.setStatus(0);
+  expect(device.activePairs).toBe(1);
+  backend.asked.length = 0;
+  const again = new ControlDriver(card);
+  await bringUp(card);
+  expect(await again.send([4, 0, 2, 0])).toBe(0);
+  expect(backend.asked).toEqual(['start 0', 'startRing 2', 'startRing 3']);
 });
