@@ -30,7 +30,9 @@ function caseOf(text: string): { seed: number; at: number } {
 }
 
 const { seconds, seed, replay, target } = new Command('fuzz')
-  .description('Fuzzes the rings: each target for a time, or one case again, step by step.')
+  .description(
+    'Fuzzes the rings and the cards: each target for a time, or one case again, step by step.',
+  )
   .option('--seconds <n>', 'how long, for each target', whole, 60)
   .option('--seed <n>', 'of all cases (default: one that nobody had yet)', whole)
   .option('--replay <seed:case>', 'one case', caseOf)

@@ -16,7 +16,7 @@ export interface Target {
   /** One state is one change of shared memory and what the code under test then did with it. */
   states: number;
   /** Plays one case; returns how many states it went through. Throws what it finds. */
-  play: (random: Random, sights: Sights, trace: Trace) => number;
+  play: (random: Random, sights: Sights, trace: Trace) => number | Promise<number>;
   /** What the corpus must reach: a fuzzer that no longer gets there finds nothing either. */
   reaches: readonly string[];
 }
@@ -33,16 +33,16 @@ export function fuzz(target: Target): void {
   if (FUZZ_CASE !== undefined) replay(target, Number(FUZZ_CASE));
   else if (seconds > 0) longRun(target);
   else {
-    test(`${name}: ${states} states`, () => {
-      const { done, sights } = play(target, (sofar) => sofar < states);
+    test(`${name}: ${states} states`, async () => {
+      const { done, sights } = await play(target, (sofar) => sofar < states);
       expect(done).toBeGreaterThanOrEqual(states);
       expect(target.reaches.filter((sight) => !sights.has(sight))).toEqual([]);
     });
   }
 }
 
-export function see(sights: Sights, name: string): void {
-  sights.set(name, (sights.get(name) ?? 0) + 1);
+export function see(sights: Sights, name: string, times = 1): void {
+  sights.set(name, (sights.get(name) ?? 0) + times);
 }
 
 /** Fails unless `actual` is `wanted`; cheaper than `expect`, for what is asked millions of times. */
@@ -51,26 +51,29 @@ export function same(what: string, actual: unknown, wanted: unknown): void {
 }
 
 function replay({ name, play: playOne }: Target, at: number): void {
-  test(`${name}: case ${seed}:${at}`, () => {
-    playOne(new Random(seed, at), new Map(), (line) => process.stdout.write(`${line}\n`));
+  test(`${name}: case ${seed}:${at}`, async () => {
+    await playOne(new Random(seed, at), new Map(), (line) => process.stdout.write(`${line}\n`));
   });
 }
 
 function longRun(target: Target): void {
-  test(`${target.name}: ${seconds} s of seed ${seed}`, { timeout: 60_000 + 2000 * seconds }, () => {
+  test(`${target.name}: ${seconds} s of seed ${seed}`, {
+    timeout: 60_000 + 2000 * seconds,
+  }, async () => {
     const end = performance.now() + seconds * 1000;
-    const { done, sights } = play(target, () => performance.now() < end);
+    const { done, sights } = await play(target, () => performance.now() < end);
     const seen = [...sights].map(([sight, times]) => `  ${sight}: ${times}`);
     process.stdout.write(`${[`${target.name}: ${done} states`, ...seen].join('\n')}\n`);
   });
 }
 
-function play({ name, play: playOne }: Target, goesOn: (done: number) => boolean) {
+async function play({ name, play: playOne }: Target, goesOn: (done: number) => boolean) {
   const sights: Sights = new Map();
   let done = 0;
   for (let at = 0; goesOn(done); at++) {
     try {
-      done += playOne(new Random(seed, at), sights, undefined);
+      const states = playOne(new Random(seed, at), sights, undefined);
+      done += typeof states === 'number' ? states : await states;
     } catch (error) {
       const again = `npm run fuzz -- --target ${name} --replay ${seed}:${at}`;
       throw new Error(`${name}: ${again}`, { cause: error });
