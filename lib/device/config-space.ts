@@ -74,7 +74,7 @@ export class ConfigSpace {
     this.#set16(MTU_AT, checkInteger('mtu', bytes, MTU_LEAST, MTU_MOST));
   }
 
-  /** Megabits per second, to 2^31 - 1, or {@link SPEED_UNKNOWN}. Throws `ERR_OUT_OF_RANGE`. */
+  /** Megabits per second, to 2^31 - 1, or 2^32 - 1 where it is not known. Throws `ERR_OUT_OF_RANGE`. */
   set speed(speed: number) {
     if (speed !== SPEED_UNKNOWN) checkInteger('speed', speed, 0, SPEED_MOST);
     this.#view.setUint32(SPEED_AT, speed, true);
