@@ -54,7 +54,7 @@ describe.each(BUSES)('behind %s', (bus) => {
   test('2.1.1: a driver clears no bit but by a reset, and sets none of the card’s', async () => {
     const { driver, device } = makeBench(bus);
     await negotiate(driver, device.offered);
-    for (const status of [3, 1, 11 | NEEDS_RESET, 11 | 0x10, 11 | 0x20]) {
+    for (const status of [3, 1, 13, 11 | NEEDS_RESET, 11 | 0x10, 11 | 0x20]) {
       driver.setStatus(status);
       expect(driver.status).toBe(11);
     }
