@@ -66,8 +66,19 @@ export class VmmGuest {
 
   /** Boots one for a test. It takes commands then. */
   static async boot(options: GuestOptions = {}): Promise<VmmGuest> {
+    return VmmGuest.#boot(options, cleanup);
+  }
+
+  /** One for all tests of a file, with its address; close it. */
+  static async share(options: GuestOptions): Promise<VmmGuest> {
+    const guest = await VmmGuest.#boot(options, afterAll);
+    await guest.configure();
+    return guest;
+  }
+
+  static async #boot(options: GuestOptions, end: (close: () => unknown) => void) {
     const guest = new VmmGuest(await guestFiles(PROGRAMS), options);
-    cleanup(() => guest.close());
+    end(() => guest.close());
     await guest.#powerOn();
     return guest;
   }
@@ -123,15 +134,4 @@ export class VmmGuest {
     await this.machine?.close();
     await Promise.all(this.taps.map((tap) => tap.closeAsync()));
   }
-}
-
-/** One guest, with its address, for all tests of a file; booted when it is first asked for. */
-export function sharedGuest(options: GuestOptions): () => Promise<VmmGuest> {
-  let guest: VmmGuest | undefined;
-  afterAll(() => guest?.close());
-  return async () => {
-    guest = await VmmGuest.boot(options);
-    await guest.configure();
-    return guest;
-  };
 }

@@ -188,6 +188,7 @@ describe('the command line', () => {
     expect(parseOptions(['--', 'true'])).toMatchObject({
       kernels: ['6.12'],
       memory: 4096,
+      cpus: 2,
       timeout: 600,
       accel: 'tcg',
       modules: [],

@@ -2,16 +2,15 @@
 import { createSocket } from 'node:dgram';
 import { beforeAll, expect, test } from 'vitest';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
-import { sharedGuest, type VmmGuest } from '../support/vmm-guest.js';
+import { VmmGuest } from '../support/vmm-guest.js';
 import { guestReceives, guestSends } from '../support/vmm-traffic.js';
 
 holdNothingLeaks();
 
-const shared = sharedGuest({ cpus: 2, queues: 2 });
 let guest: VmmGuest;
 
 beforeAll(async () => {
-  guest = await shared();
+  guest = await VmmGuest.share({ cpus: 2, queues: 2 });
 });
 
 /** Interrupts by vector, such as `input.0`, of both processors. */

@@ -63,7 +63,7 @@ async function run(options: Options, progress: Progress): Promise<number> {
       kernel,
       boot,
       machine: {
-        ...{ accel: options.accel, memory: options.memory, cpus: 2 },
+        ...{ accel: options.accel, memory: options.memory, cpus: options.cpus },
         console: options.console === undefined ? 'errors' : 'all',
       },
       job: {

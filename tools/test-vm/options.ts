@@ -11,6 +11,7 @@ export interface Options {
   env: Record<string, string>;
   shares: string[];
   memory: number;
+  cpus: number;
   timeout: number;
   accel: 'tcg' | 'kvm';
   console: string | undefined;
@@ -50,6 +51,7 @@ interface Given {
   env?: Record<string, string>;
   share?: string[];
   memory: number;
+  cpus: number;
   timeout: number;
   accel: 'tcg' | 'kvm';
   console?: string;
@@ -76,7 +78,7 @@ export function parseOptions(argv: readonly string[]): Options {
   }
   return {
     ...{ kernels: kernel, modulesDir: given.modulesDir, modules, env, shares: share },
-    ...{ memory: given.memory, timeout: given.timeout, accel: given.accel },
+    ...{ memory: given.memory, cpus: given.cpus, timeout: given.timeout, accel: given.accel },
     ...{ console: given.console, quiet, list, fetch, command },
   };
 }
@@ -102,6 +104,7 @@ function commandLine(): Command {
     .option('--env <name=value>', 'one more environment variable; repeatable', assignment)
     .option('--share <dir>', 'a folder the command may write to; repeatable', collectAbsolute)
     .option('--memory <mib>', 'memory of the guest', wholeNumber(256), 4096)
+    .option('--cpus <number>', 'processors of the guest', wholeNumber(1), 2)
     .option(
       '--timeout <seconds>',
       'the longest the boot and the command may take',
