@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, expect } from 'vitest';
 import { Tap } from '../../lib/index.js';
-import { type GuestFiles, guestFiles } from '../../tools/vmm/guest/guest-files.js';
+import { GUEST_PROGRAMS, type GuestFiles, guestFiles } from '../../tools/vmm/guest/guest-files.js';
 import { GuestShell } from '../../tools/vmm/guest/shell.js';
 import { Machine, type MachineOptions } from '../../tools/vmm/machine.js';
 import type { CardTransport } from '../../tools/vmm/net-card.js';
@@ -11,7 +11,6 @@ import { cleanup } from './cleanup.js';
 import { tapName } from './host.js';
 import { ip } from './ip.js';
 
-export const PROGRAMS = ['ethtool'];
 export const GUEST_MAC = '02:00:00:00:00:01';
 /** Longest time from power-on to the first command, in a machine that is emulated itself, in ms. */
 export const BOOT_LIMIT = 150_000;
@@ -77,7 +76,7 @@ export class VmmGuest {
   }
 
   static async #boot(options: GuestOptions, end: (close: () => unknown) => void) {
-    const guest = new VmmGuest(await guestFiles(PROGRAMS), options);
+    const guest = new VmmGuest(await guestFiles(GUEST_PROGRAMS), options);
     end(() => guest.close());
     await guest.#powerOn();
     return guest;

@@ -30,11 +30,15 @@ async function serve(host: string, serveOne: (socket: Socket) => void): Promise<
 
 const portOf = (server: Server) => (server.address() as AddressInfo).port;
 
-/** The guest sends, in the background of its shell. Settles when the host has got it all, unchanged. */
-export async function guestSends(
-  guest: VmmGuest,
-  copies: number,
-): Promise<{ done: Promise<void> }> {
+export interface Sending {
+  /** Whether the host has it all. */
+  finished: boolean;
+  /** Settles when it has, unchanged. */
+  done: Promise<void>;
+}
+
+/** The guest sends, in the background of its shell. */
+export async function guestSends(guest: VmmGuest, copies: number): Promise<Sending> {
   const hash = createHash('sha256');
   let end!: () => void;
   const ended = new Promise<void>((resolve) => {
@@ -47,11 +51,14 @@ export async function guestSends(
   });
   const copy = `i=0; while [ $i -lt ${copies} ]; do cat /bin/busybox; i=$((i+1)); done`;
   await guest.run(`(${copy}) | nc ${guest.host} ${portOf(server)} >/dev/null 2>&1 &`);
-  const check = async () => {
-    await ended;
-    expect(hash.digest('hex')).toBe(hashOf(copies));
+  const sending: Sending = {
+    finished: false,
+    done: ended.then(() => {
+      sending.finished = true;
+      expect(hash.digest('hex')).toBe(hashOf(copies));
+    }),
   };
-  return { done: check() };
+  return sending;
 }
 
 /** The host sends. Settles when the guest has got it all, unchanged. */

@@ -4,7 +4,7 @@
  * the native addon, the compiled TypeScript, and with a flag what the machine itself must have.
  * Says nothing when there is nothing to do. Needs only Node, for it runs before `npm ci`.
  *
- * `node tools/setup/main.mjs [--vm | --tests | --demo | --bench | --vmm | --package | --valgrind]`
+ * `node tools/setup/main.mjs [--vm | --tests | --demo | --demo-vmm | --bench | --vmm | --package | --valgrind]`
  */
 import { buildNative, buildTypeScript, buildVmm } from './build.mjs';
 import { installPackages } from './npm.mjs';
@@ -20,11 +20,12 @@ const NEEDS = {
   '--valgrind': () => ['valgrind'],
   '--demo': () => (hasVhostNet() ? ['net'] : ['vm', 'net']),
   '--vmm': () => ['net'],
+  '--demo-vmm': () => ['vm', 'net'],
   '--bench': () => (hasVhostNet() ? ['bench'] : ['vm', 'bench']),
 };
 
 /** Those that need the VMM's addon too. */
-const WITH_VMM = ['--vmm', '--tests'];
+const WITH_VMM = ['--vmm', '--demo-vmm', '--tests'];
 
 const flags = process.argv.slice(2);
 const unknown = flags.find((flag) => !Object.hasOwn(NEEDS, flag));

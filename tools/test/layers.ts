@@ -5,7 +5,9 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type NodeLine, nodeBinary } from '../addon/node-lines.js';
+import { progressOn } from '../test-vm/progress.js';
 import { STATUS_VM_FAILED } from '../test-vm/status.js';
+import { GUEST_PROGRAMS, guestFiles } from '../vmm/guest/guest-files.js';
 import { MODULES_FILE } from './module-reporter.js';
 import { countReport, type LayerResult, readReport } from './results.js';
 
@@ -71,22 +73,30 @@ async function onNode(project: string, binary: string): Promise<LayerResult> {
   };
 }
 
-/** The kernel layer under `kernel`: a line (`6.1`) or the path of an image. */
-export async function inVm(kernel: string): Promise<LayerResult> {
-  heading(`kernel ${kernel}`);
-  const report = reportFile(`kernel-${kernel.replaceAll('/', '_')}`);
+/** The layers that run in a machine with a kernel of its own. */
+const MACHINES = {
+  kernel: [],
+  // One processor: QEMU's emulation of several loses the state of a guest's guests.
+  vmm: ['--cpus', '1'],
+} as const;
+
+/** A layer under `kernel`: a line (`6.1`) or the path of an image. */
+export async function inVm(layer: keyof typeof MACHINES, kernel: string): Promise<LayerResult> {
+  if (layer === 'kernel') heading(`${layer} ${kernel}`);
+  const report = reportFile(`${layer}-${kernel.replaceAll('/', '_')}`);
   const releaseFile = `${report}.release`;
   const started = performance.now();
   const script = `uname -r > '${releaseFile}' && exec "$@"`;
   const attempt = () => {
     // What has ended is not run again: a machine's run takes a quarter of an hour.
     const ended = readReport(report).flatMap(({ file }) => ['--exclude', file]);
+    const machine = ['--kernel', kernel, ...MACHINES[layer], '--timeout', String(KERNEL_LIMIT)];
     return run(
       [
-        ...[VM, '--kernel', kernel, '--timeout', String(KERNEL_LIMIT), '--share', REPORTS, '--'],
-        ...['sh', '-c', script, 'sh', process.execPath, ...vitest('kernel'), ...ended],
+        ...[VM, ...machine, '--share', REPORTS, '--'],
+        ...['sh', '-c', script, 'sh', process.execPath, ...vitest(layer), ...ended],
       ],
-      { report },
+      { report, ...(layer === 'vmm' ? { title: `${layer} ${kernel}` } : {}) },
     );
   };
   let exitCode = await attempt();
@@ -99,12 +109,19 @@ export async function inVm(kernel: string): Promise<LayerResult> {
     exitCode = await attempt();
   }
   return {
-    layer: 'kernel',
+    layer,
     node: process.versions.node,
     kernel: read(releaseFile) ?? kernel,
     ...countReport(report, exitCode),
     seconds: since(started),
   };
+}
+
+/** The VMM's layer, on all of these kernels at once: each has one processor. */
+export async function vmmInVms(kernels: readonly string[]): Promise<LayerResult[]> {
+  // A machine of its own has no network to download the guest's kernel by.
+  await guestFiles(GUEST_PROGRAMS, progressOn(process.stderr));
+  return Promise.all(kernels.map((kernel) => inVm('vmm', kernel)));
 }
 
 /** No test at all is no error here: `countReport` sees to it. */
@@ -125,16 +142,27 @@ interface RunOptions {
   binary?: string;
   /** Where vitest's results go. */
   report?: string;
+  /** Heads the output, which comes all at once: others may run beside it. Default: as it comes. */
+  title?: string;
 }
 
 /** Runs a script in the package's folder. Returns its exit code. */
 function run(args: string[], options: RunOptions = {}): Promise<number> {
-  const { binary = process.execPath, report } = options;
+  const { binary = process.execPath, report, title } = options;
   const env = { ...process.env, ...(report === undefined ? {} : { [MODULES_FILE]: report }) };
   return new Promise((resolve, reject) => {
-    const child = spawn(binary, args, { cwd: ROOT, stdio: 'inherit', env });
+    const stdio = title === undefined ? 'inherit' : 'pipe';
+    const child = spawn(binary, args, { cwd: ROOT, stdio, env });
+    const chunks: Buffer[] = [];
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => chunks.push(chunk));
+    }
     child.on('error', reject);
-    child.on('exit', (code) => resolve(code ?? 1));
+    child.on('close', (code) => {
+      if (title !== undefined) heading(title);
+      process.stdout.write(Buffer.concat(chunks));
+      resolve(code ?? 1);
+    });
   });
 }
 

@@ -3,16 +3,18 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { NODE_LINES, type NodeLine } from '../addon/node-lines.js';
 import { columns } from '../cli/output.js';
-import { inVm, lint, onHost, onNodeLine } from './layers.js';
+import { inVm, lint, onHost, onNodeLine, vmmInVms } from './layers.js';
 import { closingLine, type LayerResult, tableRows, total } from './results.js';
 
-const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'kernel'] as const;
+const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'kernel', 'vmm'] as const;
 type Layer = (typeof LAYERS)[number];
 /** The layers that run under every line of Node. */
 const ON_EVERY_NODE: readonly Layer[] = ['unit', 'native'];
 
 /** The kernel lines that are supported, oldest first. */
 const KERNELS = ['6.1', '6.12', '7.3'];
+/** Those under which the VMM runs: it is another kernel's interface, and the outermost lines will do. */
+const VMM_KERNELS = ['6.1', '7.3'];
 
 interface Options {
   layer: Layer[];
@@ -27,8 +29,14 @@ async function runLayers({ layer, node, kernel, host }: Options): Promise<LayerR
     if (name === 'lint') results.push(await lint());
     else if (ON_EVERY_NODE.includes(name)) {
       for (const line of node) results.push(await onNodeLine(name, line));
-    } else if (name !== 'kernel' || host) results.push(await onHost(name));
-    else for (const line of kernel) results.push(await inVm(line));
+    } else if (!(name === 'kernel' || name === 'vmm') || host) results.push(await onHost(name));
+    else if (name === 'vmm') {
+      results.push(...(await vmmInVms(kernel.length > 0 ? kernel : VMM_KERNELS)));
+    } else {
+      for (const line of kernel.length > 0 ? kernel : KERNELS) {
+        results.push(await inVm('kernel', line));
+      }
+    }
   }
   return results;
 }
@@ -48,7 +56,7 @@ const program = new Command('test')
   .option('--layer <name>', 'only this layer; repeatable', oneOf(LAYERS), [])
   .option('--node <line>', 'only this line of Node; repeatable', oneOf(NODE_LINES), [])
   .option('--kernel <name>', 'only this kernel line or image; repeatable', collect, [])
-  .option('--host', "the kernel layer on this machine's own vhost-net, as root")
+  .option('--host', "the layers kernel and vmm on this machine's own kernel, as root")
   .parse();
 
 const chosen = program.opts<Options>();
@@ -56,7 +64,6 @@ const results = await runLayers({
   ...chosen,
   layer: chosen.layer.length > 0 ? chosen.layer : [...LAYERS],
   node: chosen.node.length > 0 ? chosen.node : [...NODE_LINES],
-  kernel: chosen.kernel.length > 0 ? chosen.kernel : KERNELS,
 });
 
 process.stdout.write(`\n${columns(tableRows(results)).join('\n')}\n\n${closingLine(results)}\n`);

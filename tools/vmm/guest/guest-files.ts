@@ -11,6 +11,9 @@ import { guestInit, smallGuest } from './small-guest.js';
 /** The kernel line of `tools/test-vm/kernels.ts` that it has. */
 export const GUEST_KERNEL = '6.1-cloud';
 
+/** What the tests of the VMM run in a guest besides busybox. */
+export const GUEST_PROGRAMS = ['ethtool'];
+
 export interface GuestFiles {
   /** `uname -r` in the guest. */
   release: string;
