@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, expect } from 'vitest';
 import { Tap } from '../../lib/index.js';
 import { GUEST_PROGRAMS, type GuestFiles, guestFiles } from '../../tools/vmm/guest/guest-files.js';
+import { serveFolder } from '../../tools/vmm/guest/http.js';
 import { GuestShell } from '../../tools/vmm/guest/shell.js';
 import { Machine, type MachineOptions } from '../../tools/vmm/machine.js';
 import type { CardTransport } from '../../tools/vmm/net-card.js';
@@ -94,8 +95,9 @@ export class VmmGuest {
     await this.shell.ready(BOOT_LIMIT);
   }
 
-  /** Gives the guest its address. */
+  /** Gives the guest its address, and starts its server; see `vmm-traffic.ts`. */
   async configure(): Promise<void> {
+    if ((await this.shell.run('pidof httpd')).status !== 0) await serveFolder(this.shell);
     await this.run(`ip addr add ${this.address}/24 dev eth0; ip link set eth0 up`);
   }
 

@@ -73,7 +73,7 @@ async function demo(undo: Undo): Promise<boolean> {
   const { exits } = card;
   heading(`${BYTES >> 20} MiB of TCP out of the guest, and in`);
   const stop = watchExits(card);
-  const out = await fromGuest(shell, HOST, BYTES);
+  const out = await fromGuest(shell, GUEST, BYTES);
   process.stdout.write(`  out: ${out.bytes} bytes in ${out.seconds.toFixed(1)} s\n`);
   const back = await toGuest(shell, HOST, BYTES);
   process.stdout.write(`  in:  ${back.bytes} bytes in ${back.seconds.toFixed(1)} s\n`);
