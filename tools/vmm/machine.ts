@@ -6,7 +6,14 @@ import { LAYOUT, LINES } from './boot/layout.js';
 import { loadLinux } from './boot/load.js';
 import { Bus } from './devices/bus.js';
 import { PCI_HOST_PORT, PCI_HOST_PORTS, PciHost } from './devices/pci-host.js';
-import { KEYBOARD_PORT, KeyboardReset, POWER_PORT, POWER_PORTS, Power } from './devices/power.js';
+import {
+  KEYBOARD_PORT,
+  KeyboardReset,
+  POWER_PORT,
+  POWER_PORTS,
+  Power,
+  RESET_CODE,
+} from './devices/power.js';
 import { Uart } from './devices/uart.js';
 import type { Vcpu } from './kvm/vcpu.js';
 import { Vm } from './kvm/vm.js';
@@ -53,6 +60,7 @@ export class Machine {
     const mmioCards = options.cards.filter(({ transport }) => transport === 'mmio').length;
     const tables = { address: LAYOUT.acpi, cpus: options.cpus, mmioCards };
     memory.write(BigInt(LAYOUT.acpi), acpiTables(tables));
+    memory.write(BigInt(LAYOUT.resetVector), RESET_CODE);
     const start = loadLinux(memory, { ...options, acpi: LAYOUT.acpi });
     const vcpus: Vcpu[] = [];
     for (let id = 0; id < options.cpus; id++) {

@@ -13,6 +13,8 @@ export const LAYOUT = {
   lowMemoryEnd: 640 * KIB,
   /** Firmware's tables, to the first MiB. */
   acpi: 0xe_0000,
+  /** Where a processor goes that is reset. */
+  resetVector: 0xf_fff0,
   highMemory: MIB,
   /** Where memory ends below 4 GiB at the latest; what is more of it follows at 4 GiB. */
   memoryHole: 3 * GIB,

@@ -17,6 +17,16 @@ const SLEEP_ENABLE = 0x20;
 export const KEYBOARD_PORT = 0x64;
 const KEYBOARD_RESET = 0xfe;
 
+/**
+ * Firmware of four instructions, for the reset vector: `mov dx, port; mov al, value; out dx, al; hlt`. Where
+ * ACPI's hardware is reduced, Linux takes a machine for one with EFI, asks that for a reset, and as there is
+ * none jumps to the firmware as a PC of old.
+ */
+export const RESET_CODE = Uint8Array.of(
+  ...[0xba, (POWER_PORT + RESET) & 0xff, (POWER_PORT + RESET) >> 8],
+  ...[0xb0, RESET_VALUE, 0xee, 0xf4],
+);
+
 export type PowerEvent = 'poweroff' | 'reset';
 
 export class Power implements BusDevice {
