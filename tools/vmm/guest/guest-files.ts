@@ -6,7 +6,7 @@ import { cacheDir, cached } from '../../test-vm/cache.js';
 import { extractElf } from '../../test-vm/decompress.js';
 import { findKernel } from '../../test-vm/kernel-cache.js';
 import { type Progress, silent } from '../../test-vm/progress.js';
-import { guestInit, smallGuest } from './small-guest.js';
+import { GUEST_MODULES, guestInit, smallGuest } from './small-guest.js';
 
 /** The kernel line of `tools/test-vm/kernels.ts` that it has. */
 export const GUEST_KERNEL = '6.1-cloud';
@@ -36,7 +36,9 @@ export async function guestFiles(
     await writeFile(file, (await extractElf(packed)) ?? packed);
     return file;
   });
-  const hash = createHash('sha256').update(JSON.stringify([programs, guestInit([])]));
+  const hash = createHash('sha256').update(
+    JSON.stringify([programs, GUEST_MODULES, guestInit([])]),
+  );
   const name = `${found.release}-${hash.digest('hex').slice(0, 16)}.initrd`;
   const initrd = await cached(join(folder, name), async (scratch) => {
     const file = join(scratch, 'initrd');

@@ -8,7 +8,11 @@ import type { Kernel } from '../../test-vm/kernel-cache.js';
 import { loadOrder, moduleName, readIndex } from '../../test-vm/modules.js';
 import { findProgram, searchPath } from '../../test-vm/search-path.js';
 
-const MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_net'];
+/** Those of its cards, which it loads, and the kernel's generator of frames for whoever wants it. */
+export const GUEST_MODULES = {
+  loaded: ['virtio_pci', 'virtio_mmio', 'virtio_net'],
+  there: ['pktgen'],
+};
 const FOLDERS = ['bin', 'dev', 'lib64', 'modules', 'proc', 'sys', 'tmp'];
 
 /** The lines that it begins and ends a command's output with: see `GuestShell`. */
@@ -38,11 +42,12 @@ export async function smallGuest(
   to: string,
   programs: readonly string[] = [],
 ): Promise<void> {
-  const { paths, missing } = loadOrder(await readIndex(modulesDir), MODULES);
+  const { paths, missing } = loadOrder(await readIndex(modulesDir), GUEST_MODULES.loaded);
   if (missing.length > 0) throw new Error(`this kernel has no module ${missing.join(', ')}`);
   const root = `${to}.root`;
   for (const folder of FOLDERS) await mkdir(join(root, folder), { recursive: true });
-  for (const path of paths) {
+  const more = loadOrder(await readIndex(modulesDir), GUEST_MODULES.there);
+  for (const path of new Set([...paths, ...more.paths])) {
     const module = await readModule(join(modulesDir, path));
     await writeFile(join(root, 'modules', `${moduleName(path)}.ko`), module);
   }

@@ -1,0 +1,85 @@
+/** The VMMs that are compared: each a process with the same guest, on a TAP of its own. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { GuestFiles } from '../guest/guest-files.js';
+import { GuestShell } from '../guest/shell.js';
+
+const VMM = fileURLToPath(new URL('../main.js', import.meta.url));
+const COMMAND_LINE = 'console=ttyS0 quiet mitigations=off random.trust_cpu=on tsc=reliable';
+const MAC = '02:00:00:00:00:01';
+/** Longest time of a boot, in ms. */
+const BOOT_LIMIT = 180_000;
+
+export interface Contestant {
+  name: string;
+  transport: 'pci' | 'mmio';
+  command(files: GuestFiles, tap: string): string[];
+}
+
+const ours = (transport: 'pci' | 'mmio'): Contestant => ({
+  ...{ name: `vhost-net, ${transport}`, transport },
+  command: ({ kernel, initrd }, tap) => [
+    ...[process.execPath, VMM, '--kernel', kernel, '--initrd', initrd, '--memory', '256M'],
+    ...['--tap', tap, '--transport', transport, '--mac', MAC, '--cmdline', COMMAND_LINE],
+  ],
+});
+
+const qemu = (transport: 'pci' | 'mmio'): Contestant => ({
+  ...{ name: `QEMU, ${transport}`, transport },
+  command: ({ kernel, initrd }, tap) => [
+    // QEMU's own processor: what `-cpu host` shows of an emulated one's XSAVE is wrong.
+    ...['qemu-system-x86_64', '-enable-kvm', '-m', '256', '-nodefaults', '-no-user-config'],
+    ...(transport === 'pci' ? ['-M', 'q35'] : ['-M', 'microvm,acpi=on,isa-serial=on,rtc=off']),
+    ...['-display', 'none', '-serial', 'stdio', '-no-reboot'],
+    ...['-kernel', kernel, '-initrd', initrd, '-append', COMMAND_LINE],
+    ...['-global', 'virtio-mmio.force-legacy=false'],
+    ...['-netdev', `tap,id=n0,ifname=${tap},script=no,downscript=no,vhost=on`],
+    '-device',
+    `${transport === 'pci' ? 'virtio-net-pci' : 'virtio-net-device'},netdev=n0,mac=${MAC}`,
+  ],
+});
+
+export const CONTESTANTS: readonly Contestant[] = [
+  ours('pci'),
+  qemu('pci'),
+  ours('mmio'),
+  qemu('mmio'),
+];
+
+/** One that runs: its guest takes commands. */
+export class Running {
+  readonly shell: GuestShell;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.shell = new GuestShell((bytes) => child.stdin?.write(bytes));
+    child.stdout?.on('data', (bytes: Buffer) => {
+      for (const byte of bytes) this.shell.receive(byte);
+    });
+  }
+
+  static async start(contestant: Contestant, files: GuestFiles, tap: string): Promise<Running> {
+    const [program = '', ...args] = contestant.command(files, tap);
+    const running = new Running(spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] }));
+    await running.shell.ready(BOOT_LIMIT);
+    return running;
+  }
+
+  /** Seconds of processor time that the process's first thread, its event loop, has had. */
+  mainThreadSeconds(): number {
+    const { pid } = this.#child;
+    const stat = readFileSync(`/proc/${pid}/task/${pid}/stat`, 'utf8');
+    // Behind the name, which may hold anything, come the state and the other fields.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  }
+
+  async end(): Promise<void> {
+    const ended = once(this.#child, 'close');
+    this.#child.kill('SIGKILL');
+    await ended;
+  }
+}
