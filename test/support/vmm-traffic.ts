@@ -16,27 +16,30 @@ function hashOf(copies: number): string {
   return hash.digest('hex');
 }
 
-export interface Sending {
-  /** Whether the host has it all. */
-  finished: boolean;
-  /** Settles when it has, unchanged. */
-  done: Promise<void>;
-}
-
-/** The guest begins to send. */
-export async function guestSends(guest: VmmGuest, copies: number): Promise<Sending> {
+/** The guest sends; the host gets it all, unchanged. */
+export async function guestSends(guest: VmmGuest, copies: number): Promise<void> {
   const programs = new Array(copies).fill('/bin/busybox').join(' ');
   await guest.run(`cat ${programs} > ${WWW}/programs`);
-  const response = await download(guest.address, 'programs');
-  const sending: Sending = { finished: false, done: Promise.resolve() };
-  const receive = async () => {
-    const hash = createHash('sha256');
-    for await (const chunk of response) hash.update(chunk as Buffer);
-    sending.finished = true;
-    expect(hash.digest('hex')).toBe(hashOf(copies));
+  await expectPrograms(guest, copies);
+}
+
+/** The guest sends for as long as `act` takes, which may talk to it; the host gets it all, unchanged. */
+export async function whileGuestSends(guest: VmmGuest, act: () => Promise<void>): Promise<void> {
+  await guest.run(`cat /bin/busybox /bin/busybox > ${WWW}/programs`);
+  let acting = true;
+  const traffic = async () => {
+    while (acting) await expectPrograms(guest, 2);
   };
-  sending.done = receive();
-  return sending;
+  const acted = act().finally(() => {
+    acting = false;
+  });
+  await Promise.all([acted, traffic()]);
+}
+
+async function expectPrograms(guest: VmmGuest, copies: number): Promise<void> {
+  const hash = createHash('sha256');
+  for await (const chunk of await download(guest.address, 'programs')) hash.update(chunk as Buffer);
+  expect(hash.digest('hex')).toBe(hashOf(copies));
 }
 
 /** The host sends; the guest gets it all, unchanged. */

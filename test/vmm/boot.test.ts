@@ -30,7 +30,7 @@ describe.each([
     const before = await interrupts(guest);
     expect(exits).toBeGreaterThan(50);
     await guest.pings(5);
-    await (await guestSends(guest, 4)).done;
+    await guestSends(guest, 4);
     await guestReceives(guest, 4);
     const more = (await interrupts(guest)) - before;
     expect(more).toBeGreaterThan(50);

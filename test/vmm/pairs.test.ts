@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { beforeAll, expect, test } from 'vitest';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { VmmGuest } from '../support/vmm-guest.js';
-import { guestReceives, guestSends } from '../support/vmm-traffic.js';
+import { guestReceives, whileGuestSends } from '../support/vmm-traffic.js';
 
 holdNothingLeaks();
 
@@ -50,14 +50,13 @@ test('both pairs carry traffic', async () => {
 });
 
 test('a pair is given up and taken again while frames go', async () => {
-  const sent = await guestSends(guest, 20);
-  for (const pairs of [1, 2, 1, 2]) {
-    await guest.run(`ethtool -L eth0 combined ${pairs}`);
-    expect(guest.card.device.activePairs).toBe(pairs);
-    await guest.pings(1);
-  }
-  expect(sent.finished).toBe(false);
-  await sent.done;
+  await whileGuestSends(guest, async () => {
+    for (const pairs of [1, 2, 1, 2]) {
+      await guest.run(`ethtool -L eth0 combined ${pairs}`);
+      expect(guest.card.device.activePairs).toBe(pairs);
+      await guest.pings(1);
+    }
+  });
 });
 
 test('no interrupt is lost or invented while vectors are masked, moved and unmasked', async () => {
@@ -66,17 +65,14 @@ test('no interrupt is lost or invented while vectors are masked, moved and unmas
   );
   const vectors = lines.trim().split('\n');
   expect(vectors).toHaveLength(4);
-  const sent = await guestSends(guest, 40);
   const { exits } = guest.card;
-  const storm = vectors.map((vector) => `echo $m > /proc/irq/${vector}/smp_affinity`).join('; ');
-  await guest.run(
-    `n=0; while [ $n -lt 100 ]; do for m in 1 2; do ${storm}; done; n=$((n+1)); done`,
-    120_000,
-  );
+  const moves = vectors.map((vector) => `echo $m > /proc/irq/${vector}/smp_affinity`).join('; ');
+  const storm = `n=0; while [ $n -lt 100 ]; do for m in 1 2; do ${moves}; done; n=$((n+1)); done`;
+  await whileGuestSends(guest, async () => {
+    await guest.run(storm, 120_000);
+  });
   // A vector that moves is masked, given its message and unmasked, as soon as it may move.
   expect(guest.card.exits - exits).toBeGreaterThan(200);
-  expect(sent.finished).toBe(false);
-  await sent.done;
   await guestReceives(guest, 4);
   await guest.pings();
   expect(await guest.run('dmesg | grep -ci "nobody cared\\|spurious"; true')).toBe('0\n');
