@@ -6,7 +6,11 @@ import { describe, expect, test } from 'vitest';
 import { codeBlocks } from '../support/code-blocks.js';
 import { filesUnder, ROOT, textOf } from '../support/sources.js';
 
-const GUIDE = 'docs/guide-network-programs.md';
+/** The programs of a page: each block is one, or all together are. */
+const PROGRAMS: Record<string, (blocks: string[]) => string[]> = {
+  'docs/guide-network-programs.md': (blocks) => blocks,
+  'docs/embedding.md': (blocks) => [blocks.join('\n')],
+};
 
 /** What the compiler says of a module's source, which is taken to stand in the root folder. */
 function complaints(sources: ReadonlyMap<string, string>): string[] {
@@ -40,17 +44,23 @@ function complaints(sources: ReadonlyMap<string, string>): string[] {
   });
 }
 
-test('every program of the guide type-checks', { timeout: 120_000 }, () => {
-  const blocks = codeBlocks(GUIDE);
-  expect(blocks.length).toBeGreaterThan(8);
-  const sources = new Map(
-    blocks.map(({ source }, i) => [
-      join(ROOT, `guide-${i}.mts`),
-      source.replace("'vhost-net'", "'./lib/index.js'"),
-    ]),
-  );
-  expect(complaints(sources)).toEqual([]);
-});
+test.each(Object.entries(PROGRAMS))(
+  'every program of %s type-checks',
+  {
+    timeout: 120_000,
+  },
+  (page, programsOf) => {
+    const blocks = codeBlocks(page);
+    expect(blocks.length).toBeGreaterThan(7);
+    const sources = new Map(
+      programsOf(blocks.map(({ source }) => source)).map((source, i) => [
+        join(ROOT, `program-${i}.mts`),
+        source.replace("'vhost-net'", "'./lib/index.js'"),
+      ]),
+    );
+    expect(complaints(sources)).toEqual([]);
+  },
+);
 
 describe('links', () => {
   const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...filesUnder('docs', /\.md$/)];
