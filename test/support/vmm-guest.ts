@@ -3,7 +3,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, expect } from 'vitest';
 import { Tap } from '../../lib/index.js';
-import { GUEST_PROGRAMS, type GuestFiles, guestFiles } from '../../tools/vmm/guest/guest-files.js';
+import {
+  GUEST_COMMAND_LINE,
+  GUEST_PROGRAMS,
+  type GuestFiles,
+  guestFiles,
+} from '../../tools/vmm/guest/guest-files.js';
 import { serveFolder } from '../../tools/vmm/guest/http.js';
 import { GuestShell } from '../../tools/vmm/guest/shell.js';
 import { Machine, type MachineOptions } from '../../tools/vmm/machine.js';
@@ -27,8 +32,6 @@ export interface GuestOptions {
   commandLine?: string;
 }
 
-const COMMAND_LINE = 'console=ttyS0 quiet mitigations=off random.trust_cpu=on';
-
 export class VmmGuest {
   readonly taps: Tap[];
   /** The host's address on the TAP; the guest takes the next one. */
@@ -48,7 +51,7 @@ export class VmmGuest {
     this.#options = {
       kernel: readFileSync(options.bzImage ? files.bzImage : files.kernel),
       initrd: readFileSync(files.initrd),
-      commandLine: `${COMMAND_LINE} ${options.commandLine ?? ''}`,
+      commandLine: `${GUEST_COMMAND_LINE} ${options.commandLine ?? ''}`,
       memory: 256 << 20,
       cpus,
       cards: [{ taps: this.taps, transport, mac: GUEST_MAC, mtu }],

@@ -4,7 +4,11 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { GUEST_PROGRAMS, guestFiles } from '../../tools/vmm/guest/guest-files.js';
+import {
+  GUEST_COMMAND_LINE,
+  GUEST_PROGRAMS,
+  guestFiles,
+} from '../../tools/vmm/guest/guest-files.js';
 import { GuestShell } from '../../tools/vmm/guest/shell.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { tapName, until } from '../support/host.js';
@@ -33,7 +37,7 @@ async function boot(tap: string): Promise<Running> {
   const { kernel, initrd } = await guestFiles(GUEST_PROGRAMS);
   const { child } = run([
     ...['--kernel', kernel, '--initrd', initrd, '--memory', '256M', '--tap', tap],
-    ...['--cmdline', 'console=ttyS0 quiet mitigations=off random.trust_cpu=on'],
+    ...['--cmdline', GUEST_COMMAND_LINE],
   ]);
   const shell = new GuestShell((bytes) => child.stdin?.write(bytes));
   child.stdout?.on('data', (bytes: Buffer) => {

@@ -28,7 +28,7 @@ export async function bootImage(kernel: Kernel, extraModules: string[]): Promise
  * The kernel as an ELF file: to unpack it takes the emulated guest 2 to 4 s and us 1 s, once.
  * An image of a kind that we cannot unpack is left to the guest.
  */
-async function unpacked({ image, release }: Kernel): Promise<string> {
+export async function unpacked({ image, release }: Kernel): Promise<string> {
   const { size, mtimeMs } = await stat(image);
   const name = `${release}-${size}-${Math.round(mtimeMs)}.vmlinux`;
   return cached(join(cacheDir(), 'boot', name), async (scratch) => {

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { GuestFiles } from '../guest/guest-files.js';
+import { GUEST_COMMAND_LINE, type GuestFiles } from '../guest/guest-files.js';
 import { GuestShell } from '../guest/shell.js';
 
 const VMM = fileURLToPath(new URL('../main.js', import.meta.url));
-const COMMAND_LINE = 'console=ttyS0 quiet mitigations=off random.trust_cpu=on tsc=reliable';
+const COMMAND_LINE = `${GUEST_COMMAND_LINE} tsc=reliable`;
 const MAC = '02:00:00:00:00:01';
 /** Longest time of a boot, in ms. */
 const BOOT_LIMIT = 180_000;

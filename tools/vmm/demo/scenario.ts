@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { Tap } from '../../../lib/index.js';
-import { guestFiles } from '../guest/guest-files.js';
+import { GUEST_COMMAND_LINE, guestFiles } from '../guest/guest-files.js';
 import { GuestShell } from '../guest/shell.js';
 import { holdKvm } from '../kvm/hold.js';
 import { Machine } from '../machine.js';
@@ -19,7 +19,6 @@ const GUEST = '10.77.0.2';
 const PINGS = 10;
 const BYTES = 100 << 20;
 const BOOT_LIMIT = 180_000;
-const COMMAND_LINE = 'console=ttyS0 quiet mitigations=off random.trust_cpu=on';
 
 function heading(text: string): void {
   process.stdout.write(`\n── ${text} ──\n`);
@@ -53,7 +52,7 @@ async function demo(undo: Undo): Promise<boolean> {
   machine = await Machine.start({
     kernel: await readFile(files.kernel),
     initrd: await readFile(files.initrd),
-    ...{ commandLine: COMMAND_LINE, memory: 256 << 20, cpus: 1 },
+    ...{ commandLine: GUEST_COMMAND_LINE, memory: 256 << 20, cpus: 1 },
     cards: [{ taps, transport: 'pci', mac: '02:00:00:00:00:01' }],
     onSerial: (byte) => shell.receive(byte),
   });

@@ -65,11 +65,8 @@ export class PciHost implements BusDevice {
 
   /** Bus 0 alone, and function 0 of each slot. */
   #selected(): PciFunction | undefined {
-    const { enabled, others, slot } = {
-      enabled: (this.#address & ENABLE) !== 0,
-      others: this.#address & 0x00ff_0700,
-      slot: (this.#address >>> 11) & 0x1f,
-    };
-    return enabled && others === 0 ? this.#functions[slot] : undefined;
+    const address = this.#address;
+    if (!(address & ENABLE) || address & 0x00ff_0700) return undefined;
+    return this.#functions[(address >>> 11) & 0x1f];
   }
 }

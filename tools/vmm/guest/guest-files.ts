@@ -1,9 +1,8 @@
 /** A guest to boot, made once: Debian's cloud kernel, unpacked, and a first file system for it. */
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { unpacked } from '../../test-vm/boot-image.js';
 import { cacheDir, cached } from '../../test-vm/cache.js';
-import { extractElf } from '../../test-vm/decompress.js';
 import { findKernel } from '../../test-vm/kernel-cache.js';
 import { type Progress, silent } from '../../test-vm/progress.js';
 import { GUEST_MODULES, guestInit, smallGuest } from './small-guest.js';
@@ -13,6 +12,9 @@ export const GUEST_KERNEL = '6.1-cloud';
 
 /** What the tests of the VMM run in a guest besides busybox. */
 export const GUEST_PROGRAMS = ['ethtool'];
+
+/** Quiet, and without what costs an emulated machine most. */
+export const GUEST_COMMAND_LINE = 'console=ttyS0 quiet mitigations=off random.trust_cpu=on';
 
 export interface GuestFiles {
   /** `uname -r` in the guest. */
@@ -29,18 +31,12 @@ export async function guestFiles(
   progress: Progress = silent,
 ): Promise<GuestFiles> {
   const found = await findKernel(GUEST_KERNEL, { progress });
-  const folder = join(cacheDir(), 'guest');
-  const kernel = await cached(join(folder, `${found.release}.vmlinux`), async (scratch) => {
-    const packed = await readFile(found.image);
-    const file = join(scratch, 'vmlinux');
-    await writeFile(file, (await extractElf(packed)) ?? packed);
-    return file;
-  });
+  const kernel = await unpacked(found);
   const hash = createHash('sha256').update(
     JSON.stringify([programs, GUEST_MODULES, guestInit([])]),
   );
   const name = `${found.release}-${hash.digest('hex').slice(0, 16)}.initrd`;
-  const initrd = await cached(join(folder, name), async (scratch) => {
+  const initrd = await cached(join(cacheDir(), 'guest', name), async (scratch) => {
     const file = join(scratch, 'initrd');
     await smallGuest(found, file, programs);
     return file;

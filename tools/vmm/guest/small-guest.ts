@@ -42,11 +42,12 @@ export async function smallGuest(
   to: string,
   programs: readonly string[] = [],
 ): Promise<void> {
-  const { paths, missing } = loadOrder(await readIndex(modulesDir), GUEST_MODULES.loaded);
+  const index = await readIndex(modulesDir);
+  const { paths, missing } = loadOrder(index, GUEST_MODULES.loaded);
   if (missing.length > 0) throw new Error(`this kernel has no module ${missing.join(', ')}`);
   const root = `${to}.root`;
   for (const folder of FOLDERS) await mkdir(join(root, folder), { recursive: true });
-  const more = loadOrder(await readIndex(modulesDir), GUEST_MODULES.there);
+  const more = loadOrder(index, GUEST_MODULES.there);
   for (const path of new Set([...paths, ...more.paths])) {
     const module = await readModule(join(modulesDir, path));
     await writeFile(join(root, 'modules', `${moduleName(path)}.ko`), module);
