@@ -60,6 +60,10 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cause: 'guest memory, or a dirty log, was closed while a vhost device may write to it',
     cure: 'close the device or reset its owner first; take a log off with `setDirtyLog(null)`',
   },
+  ERR_MEMORY_NOT_SHARED: {
+    cause: 'a peer was to map guest memory that is anonymous, and so has no descriptor',
+    cure: "create the memory with backing `'memfd'`, the default",
+  },
   ERR_OUT_OF_RANGE: {
     cause: 'a number, an address or a length is outside its range',
     cure: 'the message names the range',

@@ -76,6 +76,11 @@ export interface Native {
   addSeals(fd: Fd, seals: number): number;
   getSeals(fd: Fd): number;
   memoryMap(fd: Fd, offset: bigint, size: bigint): { address: bigint; buffer: ArrayBuffer } | Errno;
+  memoryMapAnonymous(
+    size: bigint,
+    alignment: bigint,
+  ): { address: bigint; buffer: ArrayBuffer } | Errno;
+  memoryAdvise(buffer: ArrayBuffer, advice: number): number;
   memoryDetach(buffer: ArrayBuffer): boolean;
 
   vhostSetOwner(fd: Fd): Promise<number>;

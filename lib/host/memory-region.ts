@@ -1,4 +1,4 @@
-/** One region of guest memory: a file or memfd, mapped once. */
+/** One region of guest memory: a file, a memfd or pages of this process alone, mapped once. */
 import { constants as fs } from 'node:fs';
 import {
   checkInteger,
@@ -14,6 +14,10 @@ import { duplicate } from './descriptor.js';
 
 const MFD_HUGETLB = 0x4;
 const MFD_HUGE_SHIFT = 26;
+const MADV_DONTFORK = 10;
+const MADV_HUGEPAGE = 14;
+/** What a transparent huge page has to lie at. */
+const HUGE_PAGE = 2 << 20;
 const F_SEAL_SEAL = 1;
 const F_SEAL_SHRINK = 2;
 const F_SEAL_GROW = 4;
@@ -25,6 +29,12 @@ const LARGEST_BUFFER = Number(process.versions.node.split('.')[0]) >= 22 ? 2 ** 
 export type RegionBacking =
   /** A new memfd of ordinary pages, sealed against shrinking and growing. */
   | 'memfd'
+  /**
+   * Pages of this process alone, which no peer can map: for a guest on KVM with vhost-net. They are huge
+   * where the host has transparent huge pages, which a memfd's seldom are: fewer faults and shorter walks of
+   * page tables in a guest. Children that this process forks do not have them.
+   */
+  | 'anonymous'
   /** A new memfd of huge pages of this many bytes, a power of two (2 MiB: `2 << 20`). */
   | { hugePageSize: number }
   /** A file, as one in `/dev/shm` or on hugetlbfs; it must be large enough. */
@@ -48,24 +58,20 @@ export class MemoryRegion {
   readonly size: number;
   /** The address of the first byte in this process. */
   readonly userAddress: bigint;
-  /** Offset of the first byte in the file, in bytes. */
+  /** Offset of the first byte in the file, in bytes; 0 where there is none. */
   readonly fileOffset: number;
   readonly #buffer: ArrayBuffer;
-  readonly #fd: Fd;
+  readonly #fd: Fd | undefined;
+  #closed = false;
 
-  private constructor(guestAddress: bigint, size: number, source: { fd: Fd; offset: number }) {
-    const mapped = checkedValue<{ address: bigint; buffer: ArrayBuffer }>(
-      native.memoryMap(source.fd, BigInt(source.offset), BigInt(size)),
-      'mmap',
-      undefined,
-      [source.fd.number(), source.offset, size],
-    );
+  private constructor(guestAddress: bigint, size: number, source: Source | undefined) {
+    const mapped = source ? mapShared(source, size) : mapAnonymous(size);
     this.guestAddress = guestAddress;
     this.size = size;
     this.userAddress = mapped.address;
-    this.fileOffset = source.offset;
+    this.fileOffset = source?.offset ?? 0;
     this.#buffer = mapped.buffer;
-    this.#fd = source.fd;
+    this.#fd = source?.fd;
   }
 
   /**
@@ -95,38 +101,84 @@ export class MemoryRegion {
         'ERR_REGION_TOO_LARGE',
       );
     }
-    const source = open(options.backing ?? 'memfd', size);
+    const { backing = 'memfd' } = options;
+    const source = backing === 'anonymous' ? undefined : open(backing, size);
     try {
       return new MemoryRegion(guestAddress, size, source);
     } catch (error) {
-      source.fd.close();
+      source?.fd.close();
       throw error;
     }
   }
 
   /** The mapping. Throws `ERR_CLOSED` after the memory was closed. */
   get buffer(): ArrayBuffer {
-    if (this.#fd.number() < 0) throw closedError('the guest memory');
+    if (this.#closed) throw closedError('the guest memory');
     return this.#buffer;
   }
 
-  /** The memfd or file, for peers that map it too. Throws `ERR_CLOSED`. */
+  /** The memfd or file, for peers that map it too. Throws `ERR_CLOSED`, `ERR_MEMORY_NOT_SHARED`. */
   get fd(): number {
-    if (this.#fd.number() < 0) throw closedError('the guest memory');
+    if (this.#closed) throw closedError('the guest memory');
+    if (!this.#fd) {
+      throw new StateError(
+        'ERR_MEMORY_NOT_SHARED',
+        'anonymous memory has no descriptor that a peer could map',
+        "create it with backing 'memfd'",
+      );
+    }
     return this.#fd.number();
   }
 
   /** @internal Only {@link GuestMemory.close} knows when this is safe. */
   close(): void {
-    if (this.#fd.number() < 0) return;
-    this.#fd.close();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#fd?.close();
     if (!native.memoryDetach(this.#buffer)) {
       throw new StateError('ERR_BUFFERS_REFUSED', 'the runtime did not detach the buffer');
     }
   }
 }
 
-function open(backing: RegionBacking, size: number): { fd: Fd; offset: number } {
+/** What is mapped from a file. */
+interface Source {
+  fd: Fd;
+  offset: number;
+}
+
+interface Mapped {
+  address: bigint;
+  buffer: ArrayBuffer;
+}
+
+function mapShared({ fd, offset }: Source, size: number): Mapped {
+  const mapped = native.memoryMap(fd, BigInt(offset), BigInt(size));
+  return checkedValue<Mapped>(mapped, 'mmap', undefined, [fd.number(), offset, size]);
+}
+
+function mapAnonymous(size: number): Mapped {
+  // A small region has no room for a huge page.
+  const alignment = size < HUGE_PAGE ? native.pageSize : HUGE_PAGE;
+  const mapped = checkedValue<Mapped>(
+    native.memoryMapAnonymous(BigInt(size), BigInt(alignment)),
+    'mmap',
+    undefined,
+    ['anonymous', size],
+  );
+  try {
+    // After a fork every page that is written would be copied first, for a child that executes something else.
+    checked(native.memoryAdvise(mapped.buffer, MADV_DONTFORK), 'madvise(MADV_DONTFORK)');
+  } catch (error) {
+    native.memoryDetach(mapped.buffer);
+    throw error;
+  }
+  // A kernel without huge pages has no such advice; then they are small.
+  native.memoryAdvise(mapped.buffer, MADV_HUGEPAGE);
+  return mapped;
+}
+
+function open(backing: Exclude<RegionBacking, 'anonymous'>, size: number): Source {
   if (backing === 'memfd') return { fd: memfd(size, 0), offset: 0 };
   if ('hugePageSize' in backing) {
     const { hugePageSize } = backing;

@@ -131,6 +131,54 @@ test('two regions over one file are the same bytes', () => {
   expect(second.userAddress).not.toBe(first.userAddress);
 });
 
+/** What /proc says of the mapping that begins there, undefined where there is none. */
+function mappingAt({ userAddress }: MemoryRegion): string | undefined {
+  const maps = readFileSync('/proc/self/smaps', 'utf8');
+  const start = maps.search(new RegExp(`^${userAddress.toString(16)}-`, 'm'));
+  return start < 0 ? undefined : maps.slice(start, maps.indexOf('VmFlags:', start) + 200);
+}
+
+test('anonymous memory lies where huge pages may, no child has it, and it costs no descriptor', () => {
+  const before = openFiles();
+  const region = regionOf('anonymous', 3 * HUGE);
+  expect(openFiles()).toBe(before);
+  expect(region.userAddress % BigInt(HUGE)).toBe(0n);
+  const bytes = new Uint8Array(region.buffer);
+  expect([bytes.length, bytes[0], bytes.at(-1), region.fileOffset]).toEqual([3 * HUGE, 0, 0, 0]);
+  bytes[bytes.length - 1] = 7;
+  expect(bytes.at(-1)).toBe(7);
+  const [, flags = ''] = /^VmFlags: (.*)$/m.exec(mappingAt(region) ?? '') ?? [];
+  // dc: not copied on a fork. hg: huge pages advised, where the kernel has them.
+  expect(flags.split(' ')).toContain('dc');
+  if (existsSync('/sys/kernel/mm/transparent_hugepage')) expect(flags.split(' ')).toContain('hg');
+});
+
+test('anonymous memory smaller than a huge page has just its own pages', () => {
+  const region = regionOf('anonymous', PAGE);
+  expect(region.buffer.byteLength).toBe(PAGE);
+  expect(/^Size: +(\d+) kB$/m.exec(mappingAt(region) ?? '')?.[1]).toBe(String(PAGE >> 10));
+});
+
+test('anonymous memory has no descriptor for a peer, and says what has', () => {
+  expect(() => regionOf('anonymous').fd).toThrow(
+    expect.objectContaining({
+      code: 'ERR_MEMORY_NOT_SHARED',
+      hint: "create it with backing 'memfd'",
+    }),
+  );
+});
+
+test('anonymous memory is closed as any other, and unmapped once nobody has a view', async () => {
+  const memory = GuestMemory.create([{ guestAddress: 0n, size: HUGE, backing: 'anonymous' }]);
+  const [region] = memory.regions as [MemoryRegion];
+  memory.close();
+  memory.close();
+  expect(() => region.buffer).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));
+  expect(() => region.fd).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(mappingAt(region)).toBeUndefined();
+});
+
 test('huge pages are used where there are free ones, and ENOMEM where there are none', () => {
   const counter = `/sys/kernel/mm/hugepages/hugepages-${HUGE >> 10}kB/free_hugepages`;
   const free = existsSync(counter) ? Number(readFileSync(counter, 'utf8')) : 0;

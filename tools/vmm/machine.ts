@@ -99,9 +99,10 @@ export class Machine {
 /** Memory up to the hole below 4 GiB, and the rest behind it. */
 function createMemory(size: number): GuestMemory {
   const low = Math.min(size, LAYOUT.memoryHole);
-  const regions = [{ guestAddress: 0n, size: low }];
+  const parts = [{ guestAddress: 0n, size: low }];
   if (size > low) {
-    regions.push({ guestAddress: BigInt(LAYOUT.memoryAfterHole), size: size - low });
+    parts.push({ guestAddress: BigInt(LAYOUT.memoryAfterHole), size: size - low });
   }
-  return GuestMemory.create(regions);
+  // Nobody else maps it, so it may have huge pages.
+  return GuestMemory.create(parts.map((part) => ({ ...part, backing: 'anonymous' })));
 }
