@@ -6,7 +6,14 @@
  *
  * The job folder, whose path is on the kernel's command line, holds what differs from run to run:
  * `mounts`, sourced by the first script, and `command`, by the second (see `job.ts`).
+ *
+ * The control port carries lines, each of one write, so that those of several processes do not mix:
+ *
+ *     running HEARTS               the command starts; so many hearts beat from now on
+ *     beat HEART                   every `BEAT` seconds, from a process bound to that processor
+ *     exit STATUS STDOUT STDERR    the command's status and how many bytes it wrote
  */
+import { BEAT } from './heartbeat.js';
 
 /** Numbers of the virtio-serial ports: `/dev/vport*pN` in the guest. */
 export const PORT = { stdout: 1, stderr: 2, control: 3 } as const;
@@ -88,7 +95,19 @@ mkfifo stdout stderr
 dd bs=64k <stdout >\${port}${PORT.stdout} 2>stdout.log & out=$!
 dd bs=64k <stderr >\${port}${PORT.stderr} 2>stderr.log & err=$!
 
-echo running >&3
+# A sign of life from each processor: often it is one alone that the emulation lets sleep. read waits
+# without a process of its own, so that a guest that can start no more is not taken for a still one.
+mkfifo never
+beat() { while :; do echo "beat $1" >&3; read -t ${BEAT} _ <>never; done; }
+hearts=
+for cpu in $(seq 0 $(($(nproc) - 1))); do
+  beat $cpu & hearts="$hearts $!"
+  # Some busyboxes cannot bind it: one heart then beats for them all.
+  taskset -pc $cpu $! >/dev/null || break
+done
+set -- $hearts
+
+echo "running $#" >&3
 ( exec </dev/null >stdout 2>stderr 3<&-; . ./command )
 status=$?
 
@@ -98,7 +117,7 @@ status=$?
   read -r self _ </proc/self/stat
   for proc in /proc/[0-9]*; do
     pid=\${proc#/proc/}
-    case " 1 $self $watch $out $err " in *" $pid "*) continue ;; esac
+    case " 1 $self $watch $out $err $hearts " in *" $pid "*) continue ;; esac
     # Kernel threads have no command line; others' has no newline, which read calls a failure.
     read -r line <$proc/cmdline
     [ "$line" ] && kill -9 $pid

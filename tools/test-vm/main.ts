@@ -77,7 +77,7 @@ async function run(options: Options, progress: Progress): Promise<number> {
       stderr: process.stderr,
       consoleFile: options.console,
       signal,
-      onRetry: () => progress.note(`${kernel.release} crashed while booting; trying again`),
+      onRetry: (why) => progress.note(`${kernel.release}: ${why}; trying again`),
       onRunning: () => step.done(`${kernel.release} is up`),
     });
   } catch (error) {

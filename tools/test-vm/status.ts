@@ -6,7 +6,7 @@ import { constants } from 'node:os';
 
 /** The command ran longer than `--timeout`. */
 export const STATUS_TIMEOUT = 124;
-/** The machine failed, not the command: bad usage, no kernel, no boot, a panic. */
+/** The machine failed, not the command: bad usage, no kernel, no boot, a panic, a guest that stands still. */
 export const STATUS_VM_FAILED = 125;
 
 /** There is no such program. */
@@ -23,7 +23,7 @@ export function signalStatus(signal: Signal): number {
 export const STATUS_HELP = [
   'the command’s own, 128+N if signal N killed it',
   `${STATUS_TIMEOUT}  the command ran longer than --timeout`,
-  `${STATUS_VM_FAILED}  the machine failed: bad usage, no kernel, no boot, a kernel panic`,
+  `${STATUS_VM_FAILED}  the machine failed: bad usage, no kernel, no boot, a kernel panic, a guest that stands still`,
   '126  the command cannot be executed',
   `${STATUS_NOT_FOUND}  the command was not found`,
 ];

@@ -8,6 +8,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import type { BootImage } from './boot-image.js';
 import { ConsoleTail } from './console-tail.js';
 import { VmError } from './errors.js';
+import { Heartbeat, SILENCE_LIMIT, stoodStill } from './heartbeat.js';
 import { type Job, writeJob } from './job.js';
 import type { Kernel } from './kernel-cache.js';
 import { type Machine, PORT_FD, QEMU, qemuArguments } from './qemu.js';
@@ -28,21 +29,18 @@ export interface VmOptions {
   signal?: AbortSignal | undefined;
   /** Called when the command starts. */
   onRunning?: () => void;
-  /** Called when a boot crashed and the next is begun. */
-  onRetry?: () => void;
+  /** Called when a boot failed, for this reason, and the next is begun. */
+  onRetry?: (why: string) => void;
 }
 
 /**
- * Times a boot that crashes is begun. QEMU's emulation of two processors sometimes lets one of them
- * run code that the other is patching, which the kernel does most while it boots ("Oops: int3").
- * Nothing of the command has run then, so that a second try is safe.
+ * Times a boot that crashes or stands still is begun. QEMU's emulation of two processors sometimes lets
+ * one of them run code that the other is patching, which the kernel does most while it boots ("Oops:
+ * int3"). Nothing of the command has run then, so that a second try is safe.
  */
 const BOOT_ATTEMPTS = 3;
 
-class BootCrash extends VmError {}
-
-/** Seconds within which a guest must have come up, on the slowest host we know of. */
-const BOOT_LIMIT = 120;
+class BootFailure extends VmError {}
 
 /** The command's exit status. Throws `VmError` if the machine fails or the time is over. */
 export async function runInVm(options: VmOptions): Promise<number> {
@@ -53,8 +51,8 @@ export async function runInVm(options: VmOptions): Promise<number> {
       try {
         return await runQemu(options, jobDir);
       } catch (error) {
-        if (!(error instanceof BootCrash) || attempt === BOOT_ATTEMPTS) throw error;
-        options.onRetry?.();
+        if (!(error instanceof BootFailure) || attempt === BOOT_ATTEMPTS) throw error;
+        options.onRetry?.(error.message);
       }
     }
   } finally {
@@ -123,8 +121,11 @@ function outcome(qemu: ChildProcess, options: VmOptions, tail: ConsoleTail): Pro
       const [word, ...numbers] = line.split(' ');
       if (word === 'running') {
         running = true;
-        clearTimeout(bootClock);
+        heartbeat.stop();
+        heartbeat = new Heartbeat(Number(numbers[0]), (...still) => fail(stoodStill(...still)));
         options.onRunning?.();
+      } else if (word === 'beat' && running) {
+        heartbeat.beat(Number(numbers[0]));
       } else if (word === 'exit') {
         const [status = 0, out = 0, err = 0] = numbers.map(Number);
         ended = { status, stdout: out, stderr: err };
@@ -138,12 +139,12 @@ function outcome(qemu: ChildProcess, options: VmOptions, tail: ConsoleTail): Pro
     qemu.once('close', (code) => {
       if (code) fail(`QEMU failed with ${code}`);
       else if (running) fail('the guest went down before the command ended');
-      else fail('the guest did not boot', undefined, BootCrash);
+      else fail('the guest did not boot', undefined, BootFailure);
     });
 
-    const bootClock = setTimeout(
-      () => fail(`the guest did not boot within ${BOOT_LIMIT} s`),
-      BOOT_LIMIT * 1000,
+    // Of a boot there is one sign of life: that it has ended.
+    let heartbeat = new Heartbeat(1, () =>
+      fail(`the guest did not boot within ${SILENCE_LIMIT} s`, undefined, BootFailure),
     );
     const clock = setTimeout(
       () => fail(`the command did not end within ${options.timeout} s`, STATUS_TIMEOUT),
@@ -155,7 +156,7 @@ function outcome(qemu: ChildProcess, options: VmOptions, tail: ConsoleTail): Pro
     };
     options.signal?.addEventListener('abort', abort, { once: true });
     const stopClocks = () => {
-      clearTimeout(bootClock);
+      heartbeat.stop();
       clearTimeout(clock);
       options.signal?.removeEventListener('abort', abort);
     };

@@ -100,8 +100,8 @@ export async function inVm(layer: keyof typeof MACHINES, kernel: string): Promis
     );
   };
   let exitCode = await attempt();
-  // The software emulation crashes a guest now and then, whatever runs in it: that is no result. A
-  // test that fails, or hangs, is never repeated.
+  // The software emulation crashes a guest or lets it stand still now and then, whatever runs in it: that
+  // is no result. A test that fails, or hangs, is never repeated.
   for (let again = 0; exitCode === STATUS_VM_FAILED && again < REPEATS; again++) {
     process.stdout.write(
       `\nthe machine of kernel ${kernel} failed, not a test: the rest on another\n`,
