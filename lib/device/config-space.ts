@@ -20,6 +20,8 @@ const MTU_MOST = 65_535;
 const SPEED_MOST = 0x7fff_ffff;
 
 export class ConfigSpace {
+  /** Called after each change; a transport's. */
+  onChange: (() => void) | undefined;
   /** As it is read, little-endian. */
   readonly #bytes = new Uint8Array(NET_CONFIG_SIZE);
   readonly #view = new DataView(this.#bytes.buffer);
@@ -45,6 +47,7 @@ export class ConfigSpace {
     this.#generation = generation;
     // By the driver, of the card that had it before.
     this.#seen = true;
+    this.onChange?.();
   }
 
   get mac(): Uint8Array {
@@ -101,8 +104,8 @@ export class ConfigSpace {
   }
 
   #changed(): void {
-    if (!this.#seen) return;
+    if (this.#seen) this.#generation = (this.#generation + 1) & 0xff;
     this.#seen = false;
-    this.#generation = (this.#generation + 1) & 0xff;
+    this.onChange?.();
   }
 }

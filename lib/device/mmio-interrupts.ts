@@ -11,6 +11,8 @@ export interface MmioInterrupt {
   readonly kind: 'irqfd' | 'line';
   /** InterruptStatus: `VIRTIO_MMIO_INT_*`. */
   readonly status: number;
+  /** Signalled by acknowledgements of used buffers, which then need not come here. */
+  readonly acknowledged?: EventFd;
   configChanged(): void;
   /** The driver has handled these bits. */
   acknowledge(bits: number): void;
@@ -37,29 +39,38 @@ export interface MmioInterruptOptions {
   onInterrupt?: (level: boolean) => void;
 }
 
-/** Throws `ERR_INVALID_ARG_VALUE`, `ERR_BUSY`, and what `KvmVm.assignIrqfd` throws. */
+/**
+ * `show` is called with each change of the status, before anybody is interrupted for it. Throws
+ * `ERR_INVALID_ARG_VALUE`, `ERR_BUSY`, and what `KvmVm.assignIrqfd` throws.
+ */
 export function makeMmioInterrupt(
   device: VirtioNetDevice,
   { interrupt, onInterrupt }: MmioInterruptOptions,
+  show: () => void,
 ): MmioInterrupt {
-  if (interrupt && !onInterrupt) return new IrqfdInterrupt(device, interrupt);
-  if (onInterrupt && !interrupt) return new LineInterrupt(device, onInterrupt);
+  if (interrupt && !onInterrupt) return new IrqfdInterrupt(device, interrupt, show);
+  if (onInterrupt && !interrupt) return new LineInterrupt(device, onInterrupt, show);
   throw valueError('a transport has one of interrupt and onInterrupt');
 }
 
 /**
  * Every call is an irqfd, and KVM interrupts the guest without this process. Nobody here sees that, so the bit
- * of used buffers reads as set for as long as the driver is ready.
+ * of used buffers reads as set for as long as the driver is ready. To acknowledge it changes nothing.
  */
 class IrqfdInterrupt implements MmioInterrupt {
   readonly kind = 'irqfd';
+  /** Nobody reads it: KVM needs somewhere to put what has no consequence. */
+  readonly acknowledged: EventFd;
   readonly #device: VirtioNetDevice;
-  readonly #config = EventFd.create();
+  readonly #show: () => void;
+  readonly #config: EventFd;
   readonly #deassign: () => void;
   #configChanged = false;
 
-  constructor(device: VirtioNetDevice, { vm, gsi }: MmioIrq) {
+  constructor(device: VirtioNetDevice, { vm, gsi }: MmioIrq, show: () => void) {
     this.#device = device;
+    this.#show = show;
+    [this.#config, this.acknowledged] = twoEventFds();
     const eventFds = [...device.queues.map(({ call }) => call), this.#config];
     try {
       this.#deassign = assignAll(
@@ -69,6 +80,7 @@ class IrqfdInterrupt implements MmioInterrupt {
       );
     } catch (error) {
       this.#config.close();
+      this.acknowledged.close();
       throw error;
     }
   }
@@ -80,6 +92,7 @@ class IrqfdInterrupt implements MmioInterrupt {
 
   configChanged(): void {
     this.#configChanged = true;
+    this.#show();
     this.#config.signal();
   }
 
@@ -106,7 +119,18 @@ class IrqfdInterrupt implements MmioInterrupt {
       this.#deassign();
     } finally {
       this.#config.close();
+      this.acknowledged.close();
     }
+  }
+}
+
+function twoEventFds(): [EventFd, EventFd] {
+  const first = EventFd.create();
+  try {
+    return [first, EventFd.create()];
+  } catch (error) {
+    first.close();
+    throw error;
   }
 }
 
@@ -115,12 +139,14 @@ class LineInterrupt implements MmioInterrupt {
   readonly kind = 'line';
   readonly #device: VirtioNetDevice;
   readonly #setLine: (level: boolean) => void;
+  readonly #show: () => void;
   #status = 0;
 
   /** `setLine` is called with each change of the line's level. Throws `ERR_BUSY` where somebody listens already. */
-  constructor(device: VirtioNetDevice, setLine: (level: boolean) => void) {
+  constructor(device: VirtioNetDevice, setLine: (level: boolean) => void, show: () => void) {
     this.#device = device;
     this.#setLine = setLine;
+    this.#show = show;
     const listened: EventFd[] = [];
     try {
       for (const { call } of device.queues) {
@@ -172,6 +198,7 @@ class LineInterrupt implements MmioInterrupt {
   #change(status: number): void {
     const before = this.#status !== 0;
     this.#status = status;
+    this.#show();
     const level = status !== 0;
     if (level !== before) this.#setLine(level);
   }

@@ -9,64 +9,35 @@
  * second. Without, calls come here anyway, and both bits are exact.
  */
 import { checkUint64, closedError, StateError } from '../errors.js';
+import type { EventFd } from '../host/event-fd.js';
 import type { Ioeventfd } from '../host/kvm-vm.js';
 import { logDevice } from '../log.js';
 import {
   VIRTIO_MMIO_CONFIG,
-  VIRTIO_MMIO_CONFIG_GENERATION,
-  VIRTIO_MMIO_DEVICE_FEATURES,
-  VIRTIO_MMIO_DEVICE_FEATURES_SEL,
-  VIRTIO_MMIO_DEVICE_ID,
-  VIRTIO_MMIO_DRIVER_FEATURES,
-  VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+  VIRTIO_MMIO_INT_VRING,
   VIRTIO_MMIO_INTERRUPT_ACK,
-  VIRTIO_MMIO_INTERRUPT_STATUS,
-  VIRTIO_MMIO_MAGIC,
-  VIRTIO_MMIO_MAGIC_VALUE,
   VIRTIO_MMIO_QUEUE_NOTIFY,
-  VIRTIO_MMIO_SHM_BASE_HIGH,
-  VIRTIO_MMIO_SHM_BASE_LOW,
-  VIRTIO_MMIO_SHM_LEN_HIGH,
-  VIRTIO_MMIO_SHM_LEN_LOW,
-  VIRTIO_MMIO_SHM_SEL,
-  VIRTIO_MMIO_STATUS,
-  VIRTIO_MMIO_VENDOR_ID,
-  VIRTIO_MMIO_VERSION,
 } from '../uapi/virtio-mmio.js';
-import { VIRTIO_ID_NET } from '../uapi/virtio-net.js';
 import { assignAll, type KvmEvents } from './assign-all.js';
-import { FeatureRegisters } from './feature-registers.js';
 import {
   type MmioInterrupt,
   type MmioInterruptOptions,
   makeMmioInterrupt,
 } from './mmio-interrupts.js';
-import { MmioQueueRegisters } from './mmio-queue-registers.js';
+import { isRegister, MmioRegisterBank } from './mmio-register-bank.js';
+import { MmioRegisterPage } from './mmio-register-page.js';
 import { checkMmioRegisters, type MmioRegisters, type VirtioMmioState } from './mmio-state.js';
 import { checkObject } from './state-fields.js';
 import type { VirtioNetDevice } from './virtio-net-device.js';
 
-const VERSION = 2;
-/** `VHNT`, for vhost-net, as the bytes lie in memory. */
-const VENDOR_ID = 0x544e_4856;
-const ALL_ONES = 0xffff_ffff;
-
-/** Registers that always read the same. */
-const FIXED = new Map<number, number>([
-  [VIRTIO_MMIO_MAGIC_VALUE, VIRTIO_MMIO_MAGIC],
-  [VIRTIO_MMIO_VERSION, VERSION],
-  [VIRTIO_MMIO_DEVICE_ID, VIRTIO_ID_NET],
-  [VIRTIO_MMIO_VENDOR_ID, VENDOR_ID],
-  // There is no shared memory: its length and its base are −1, whichever was selected.
-  [VIRTIO_MMIO_SHM_LEN_LOW, ALL_ONES],
-  [VIRTIO_MMIO_SHM_LEN_HIGH, ALL_ONES],
-  [VIRTIO_MMIO_SHM_BASE_LOW, ALL_ONES],
-  [VIRTIO_MMIO_SHM_BASE_HIGH, ALL_ONES],
-]);
-
 export interface VirtioMmioTransportOptions extends MmioInterruptOptions {
   /** Guest-physical address of the registers; 0x200 bytes have room for all. */
   address: bigint;
+  /**
+   * Memory in which the transport keeps what the registers read, 0x200 bytes or more, aligned to 4: for a VMM that
+   * lets the guest read it at `address` (`KVM_MEM_READONLY`), so that only writes leave the guest. Default: none.
+   */
+  registerPage?: Uint8Array | undefined;
 }
 
 /**
@@ -84,17 +55,25 @@ export interface VirtioMmioTransportOptions extends MmioInterruptOptions {
  * **Kicks.** A write of QueueNotify signals the queue's `kick`. After {@link VirtioMmioTransport.connect} KVM
  * does so itself and the write does not leave the guest.
  *
+ * **Without exits.** An interrupt makes a driver read InterruptStatus and write InterruptACK. With a
+ * `registerPage` that the guest has at `address`, the first is a read of memory. With `interrupt`, the second
+ * changes nothing where it is for used buffers alone, so after `connect` KVM takes it. Then frames cost no exit at
+ * all, as on PCI.
+ *
  * Close it before the card, which stays the caller's.
  */
 export class VirtioMmioTransport {
   readonly device: VirtioNetDevice;
   /** Guest-physical address of the registers. */
   readonly address: bigint;
-  readonly #features: FeatureRegisters;
-  readonly #queues: MmioQueueRegisters;
+  readonly #registers: MmioRegisterBank;
   readonly #interrupt: MmioInterrupt;
+  readonly #page: MmioRegisterPage | undefined;
   readonly #onConfig = () => this.#interrupt.configChanged();
-  readonly #onReset = () => this.#forget();
+  readonly #onReset = () => {
+    this.#registers.forget();
+    this.#show();
+  };
   #resetting: Promise<void> | undefined;
   #disconnect: (() => void) | undefined;
   #closed = false;
@@ -103,11 +82,14 @@ export class VirtioMmioTransport {
   constructor(device: VirtioNetDevice, options: VirtioMmioTransportOptions) {
     this.device = device;
     this.address = checkUint64('address', options.address);
-    this.#features = new FeatureRegisters(device);
-    this.#queues = new MmioQueueRegisters(device);
-    this.#interrupt = makeMmioInterrupt(device, options);
+    const { registerPage } = options;
+    this.#page = registerPage && new MmioRegisterPage(registerPage);
+    this.#interrupt = makeMmioInterrupt(device, options, () => this.#show());
+    this.#registers = new MmioRegisterBank(device, this.#interrupt, () => this.reset());
     device.on('config', this.#onConfig);
     device.on('reset', this.#onReset);
+    device.config.onChange = () => this.#show();
+    this.#show();
   }
 
   /** What the guest reads: `length` bytes at `offset` of the registers. */
@@ -117,7 +99,7 @@ export class VirtioMmioTransport {
     }
     const bytes = new Uint8Array(length);
     if (isRegister(offset, length) && !this.#gone) {
-      new DataView(bytes.buffer).setUint32(0, this.#readRegister(offset), true);
+      new DataView(bytes.buffer).setUint32(0, this.#registers.read(offset), true);
     }
     return bytes;
   }
@@ -131,7 +113,10 @@ export class VirtioMmioTransport {
     // Another vCPU waits for the reset; what this one writes meanwhile would be lost, or half of it.
     if (this.#resetting) return this.#resetting;
     const value = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-    return this.#writeRegister(offset, value);
+    const done = this.#registers.write(offset, value);
+    // Also while it lasts: another vCPU may look how far it is.
+    this.#show();
+    return this.#page ? done?.then(() => this.#show()) : done;
   }
 
   /** As a write of 0 to Status: for a VMM that resets the machine. */
@@ -153,7 +138,7 @@ export class VirtioMmioTransport {
   async stop(): Promise<VirtioMmioState> {
     if (this.#closed) throw closedError('the transport');
     const own: MmioRegisters[] = [];
-    const card = await this.device.stop(() => own.push(this.#save()));
+    const card = await this.device.stop(() => own.push(this.#registers.save()));
     return { card, ...(own[0] as MmioRegisters) };
   }
 
@@ -165,21 +150,21 @@ export class VirtioMmioTransport {
     if (this.#closed) throw closedError('the transport');
     checkObject('it', state);
     checkMmioRegisters(state, this.#interrupt.kind);
-    await this.device.start(state.card, () => {
-      this.#features.restore(state);
-      this.#queues.selected = state.queueSelect;
-      this.#interrupt.restore(state.interruptStatus);
-    });
+    await this.device.start(state.card, () => this.#registers.restore(state));
+    this.#show();
   }
 
-  /** What to register with KVM, so that kicks do not leave the guest. */
+  /** What to register with KVM, so that neither kicks nor acknowledgements of used buffers leave the guest. */
   ioeventfds(): Ioeventfd[] {
-    return this.device.queues.map(({ kick }, index) => ({
-      address: this.address + BigInt(VIRTIO_MMIO_QUEUE_NOTIFY),
-      length: 4,
-      datamatch: BigInt(index),
-      eventFd: kick,
-    }));
+    const { acknowledged } = this.#interrupt;
+    const written = (offset: number, value: number, eventFd: EventFd): Ioeventfd => ({
+      ...{ address: this.address + BigInt(offset), length: 4, datamatch: BigInt(value), eventFd },
+    });
+    const kicks = this.device.queues.map(({ kick }, index) =>
+      written(VIRTIO_MMIO_QUEUE_NOTIFY, index, kick),
+    );
+    if (!acknowledged) return kicks;
+    return [...kicks, written(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING, acknowledged)];
   }
 
   /** Registers all {@link VirtioMmioTransport.ioeventfds}, or none. Throws `ERR_BUSY`, `EEXIST`, `ENOSPC`. */
@@ -206,10 +191,12 @@ export class VirtioMmioTransport {
     this.#closed = true;
     this.device.off('config', this.#onConfig);
     this.device.off('reset', this.#onReset);
+    this.device.config.onChange = undefined;
     try {
       this.disconnect();
     } finally {
       this.#interrupt.close();
+      this.#page?.clear();
     }
   }
 
@@ -222,65 +209,7 @@ export class VirtioMmioTransport {
     return this.#closed || this.device.queues.some(({ kick }) => kick.closed);
   }
 
-  #readRegister(offset: number): number {
-    const { device } = this;
-    switch (offset) {
-      case VIRTIO_MMIO_DEVICE_FEATURES:
-        return this.#features.offered;
-      case VIRTIO_MMIO_INTERRUPT_STATUS:
-        return this.#interrupt.status;
-      case VIRTIO_MMIO_STATUS:
-        return device.status;
-      case VIRTIO_MMIO_CONFIG_GENERATION:
-        return device.config.generation;
-      default:
-        return FIXED.get(offset) ?? this.#queues.read(offset);
-    }
+  #show(): void {
+    this.#page?.show((offset) => this.#registers.read(offset), this.device.config);
   }
-
-  #writeRegister(offset: number, value: number): Promise<void> | undefined {
-    switch (offset) {
-      case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
-        this.#features.deviceWord = value;
-        return undefined;
-      case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
-        this.#features.driverWord = value;
-        return undefined;
-      case VIRTIO_MMIO_DRIVER_FEATURES:
-        this.#features.take(value);
-        return undefined;
-      case VIRTIO_MMIO_QUEUE_NOTIFY:
-        this.#queues.notify(value);
-        return undefined;
-      case VIRTIO_MMIO_INTERRUPT_ACK:
-        this.#interrupt.acknowledge(value);
-        return undefined;
-      case VIRTIO_MMIO_STATUS:
-        return value === 0 ? this.reset() : this.device.setStatus(value);
-      case VIRTIO_MMIO_SHM_SEL:
-        return undefined;
-      default:
-        return this.#queues.write(offset, value);
-    }
-  }
-
-  #save(): MmioRegisters {
-    return {
-      queueSelect: this.#queues.selected,
-      ...this.#features.save(),
-      interrupt: this.#interrupt.kind,
-      interruptStatus: this.#interrupt.save(),
-    };
-  }
-
-  #forget(): void {
-    this.#features.reset();
-    this.#queues.reset();
-    this.#interrupt.reset();
-  }
-}
-
-/** As far as its width goes: an offset between two registers is one of none. */
-function isRegister(offset: number, length: number): boolean {
-  return length === 4 && offset < VIRTIO_MMIO_CONFIG;
 }

@@ -25,6 +25,8 @@ export interface HostileBus {
   readonly status: number;
   /** A write of the status. */
   setStatus(status: number): Wait;
+  /** What holds whenever nothing is under way. Throws. */
+  checkAtRest(): void;
   close(): void;
 }
 

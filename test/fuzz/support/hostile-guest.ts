@@ -101,6 +101,8 @@ export class HostileGuest {
     } else {
       say('waits for all');
       await this.#settle();
+      await turn();
+      this.#bus.checkAtRest();
       checkCanary();
     }
   }

@@ -1,4 +1,4 @@
-/** A hostile guest at the registers of virtio-mmio: with a line, or with irqfds. */
+/** A hostile guest at the registers of virtio-mmio: with a line, or with irqfds; what it reads as memory is the same. */
 
 import { VirtioMmioTransport } from '../../../lib/device/virtio-mmio-transport.js';
 import type { VirtioNetDevice } from '../../../lib/device/virtio-net-device.js';
@@ -23,6 +23,8 @@ export class MmioBus implements HostileBus {
   readonly #transport: VirtioMmioTransport;
   readonly #driver: MmioDriver;
   readonly #vm: FakeVm | undefined;
+  /** In some: it is written anew with each write. */
+  readonly #page: Uint8Array | undefined;
   #level = false;
 
   constructor(device: VirtioNetDevice, random: Random) {
@@ -32,8 +34,10 @@ export class MmioBus implements HostileBus {
       this.#level = level;
     };
     this.#vm = vm;
+    this.#page = random.chance(100) ? new Uint8Array(4096) : undefined;
     this.#transport = new VirtioMmioTransport(device, {
       address: 0xd000_0000n,
+      registerPage: this.#page,
       ...(vm ? { interrupt: { vm, gsi: 5 } } : { onInterrupt }),
     });
     if (vm) this.#transport.connect(vm);
@@ -62,6 +66,16 @@ export class MmioBus implements HostileBus {
     }
     const what = `write ${hex(offset)} <- ${hexOf(bytes)}`;
     return { what, wait: this.#transport.write(offset, bytes) };
+  }
+
+  checkAtRest(): void {
+    const page = this.#page;
+    if (!page) return;
+    for (const offset of REGISTERS) {
+      const shown = hexOf(page.subarray(offset, offset + 4));
+      const read = hexOf(this.#transport.read(offset, 4));
+      if (shown !== read) throw new Error(`${hex(offset)} reads ${read}, its page ${shown}`);
+    }
   }
 
   kick(index: number): Wait {

@@ -99,6 +99,8 @@ export class PciBus implements HostileBus {
     return { what, wait };
   }
 
+  checkAtRest(): void {}
+
   kick(index: number): Wait {
     return this.#transport.writeBar(0x6000 + 4 * index, bytesOf(index, 2));
   }
