@@ -1,6 +1,6 @@
 /** NetCard: a TAP, vhost-net and a virtio card, put where the guest finds it. */
 import {
-  type GuestMemory,
+  GuestMemory,
   KernelBackend,
   type Tap,
   VirtioMmioTransport,
@@ -87,7 +87,13 @@ export class NetCard {
   #onMmio({ vm, undo }: Slots, number: number): void {
     const address = BigInt(mmioCardAddress(number));
     const interrupt = { vm: vm.events, gsi: LINES.mmioCards + number };
-    const transport = new VirtioMmioTransport(this.device, { address, interrupt });
+    // The guest reads the registers as memory; what it writes to them is an access of the bus.
+    const size = LAYOUT.mmioCardBytes;
+    const page = GuestMemory.create([{ guestAddress: address, size }]);
+    undo.add(page, (mapped) => mapped.close());
+    vm.map(page, 'read-only');
+    const registerPage = page.bytes(address, size);
+    const transport = new VirtioMmioTransport(this.device, { address, interrupt, registerPage });
     undo.add(transport, (opened) => opened.close());
     transport.connect(vm.events);
     this.#place(address, LAYOUT.mmioCardBytes, transport);

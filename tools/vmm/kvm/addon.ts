@@ -27,6 +27,7 @@ export interface Addon {
     guestAddress: bigint,
     size: bigint,
     userAddress: bigint,
+    readOnly: boolean,
   ): void;
   setRouting(vm: number, routes: readonly GsiRoute[]): void;
   setLine(vm: number, gsi: number, level: boolean): void;

@@ -13,6 +13,7 @@ export class Vm {
   readonly #addon: Addon;
   readonly #kvm: number;
   readonly #fd: number;
+  #slots = 0;
 
   /** Throws where there is no KVM, or none that this process may use. */
   constructor(memory: GuestMemory) {
@@ -25,11 +26,18 @@ export class Vm {
       throw error;
     }
     this.events = KvmVm.fromFd(this.#fd);
-    for (const [slot, { guestAddress, size, userAddress }] of memory.regions.entries()) {
-      this.#addon.setMemory(this.#fd, slot, guestAddress, BigInt(size), userAddress);
-    }
+    this.map(memory, 'writable');
     const setRouting = this.#addon.setRouting.bind(this.#addon, this.#fd);
     this.msi = new GsiTable(this.events, setRouting);
+  }
+
+  /** Memory of the guest. A write to what it may only read is one to a device: the bus's. */
+  map(memory: GuestMemory, access: 'writable' | 'read-only'): void {
+    for (const { guestAddress, size, userAddress } of memory.regions) {
+      const slot = this.#slots++;
+      const readOnly = access === 'read-only';
+      this.#addon.setMemory(this.#fd, slot, guestAddress, BigInt(size), userAddress, readOnly);
+    }
   }
 
   createVcpu(id: number): Vcpu {

@@ -56,14 +56,15 @@ static Napi::Value CreateVm(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, vm);
 }
 
-// setMemory(vm, slot, guestAddress, size, userAddress): the guest's memory at an address is this
-// process's at another.
+// setMemory(vm, slot, guestAddress, size, userAddress, readOnly): the guest's memory at an address is
+// this process's at another. Where it is `readOnly`, a write leaves the guest as a device's would.
 static Napi::Value SetMemory(const Napi::CallbackInfo& info) {
   struct kvm_userspace_memory_region region = {};
   region.slot = IntArg(info, 1);
   region.guest_phys_addr = U64Arg(info, 2);
   region.memory_size = U64Arg(info, 3);
   region.userspace_addr = U64Arg(info, 4);
+  if (info[5].As<Napi::Boolean>()) region.flags = KVM_MEM_READONLY;
   Check(info.Env(), "ioctl(KVM_SET_USER_MEMORY_REGION)",
         ioctl(IntArg(info, 0), KVM_SET_USER_MEMORY_REGION, &region));
   return info.Env().Undefined();
