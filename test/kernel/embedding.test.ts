@@ -153,7 +153,10 @@ test('on PCI, KVM has the kicks, and each vector is a route', async () => {
 test('on virtio-mmio, KVM has the kicks, and all calls are one line', async () => {
   const built = await build();
   const { vmm, card, bus, vm, guest } = built;
-  const transport = vmm.putOnMmio(card.device, { bus, address: MMIO_AT, vm, gsi: 5 });
+  const registerPage = new Uint8Array(4096);
+  const place = { bus, address: MMIO_AT, vm, gsi: 5, registerPage };
+  const transport = vmm.putOnMmio(card.device, place);
+  expect(Buffer.from(registerPage).toString('latin1', 0, 4)).toBe('virt');
   expect(vm.irqfds.every(({ gsi }) => gsi === 5)).toBe(true);
   await lives(built, transport, () => guest.lines.has(5));
   expect(guest.kicksByKvm).toBeGreaterThan(0);

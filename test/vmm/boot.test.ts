@@ -17,24 +17,23 @@ async function interrupts(guest: VmmGuest): Promise<number> {
 }
 
 describe.each([
-  // What an interrupt costs: none, or a look at what it is for and an acknowledgement.
-  { transport: 'pci', bus: '0000:00:01.0', bzImage: true, exitsEach: 0 },
-  { transport: 'mmio', bus: 'LNRO0005:00', bzImage: false, exitsEach: 2 },
-] as const)('a card on virtio-$transport', ({ transport, bus, bzImage, exitsEach }) => {
-  test('moves TCP both ways, no frame of which is an exit, and goes off with the guest', async () => {
+  { transport: 'pci', bus: '0000:00:01.0', bzImage: true },
+  { transport: 'mmio', bus: 'LNRO0005:00', bzImage: false },
+] as const)('a card on virtio-$transport', ({ transport, bus, bzImage }) => {
+  test('moves TCP both ways without an exit, and goes off with the guest', async () => {
     const guest = await VmmGuest.boot({ transport, bzImage });
     expect(await guest.run('ethtool -i eth0')).toContain(`bus-info: ${bus}`);
     await guest.configure();
     await guest.pings();
     const { exits } = guest.card;
     const before = await interrupts(guest);
-    expect(exits).toBeGreaterThan(50);
+    // Its set-up took some: they are counted.
+    expect(exits).toBeGreaterThan(20);
     await guest.pings(5);
     await guestSends(guest, 4);
     await guestReceives(guest, 4);
-    const more = (await interrupts(guest)) - before;
-    expect(more).toBeGreaterThan(50);
-    expect(guest.card.exits - exits).toBe(exitsEach * more);
+    expect((await interrupts(guest)) - before).toBeGreaterThan(50);
+    expect(guest.card.exits - exits).toBe(0);
     void guest.run('poweroff -f').catch(() => {});
     expect(await guest.machine.ended).toBe('poweroff');
   });
