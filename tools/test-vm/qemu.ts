@@ -19,8 +19,10 @@ export const PORT_FD = { stdout: 3, stderr: 4, control: 5 } as const;
 
 const KERNEL_ARGUMENTS = [
   'console=ttyS0',
-  // A panic resets at once, which -no-reboot turns into QEMU's exit.
+  // A panic resets at once, which -no-reboot turns into QEMU's exit. A kernel that lost its way is no place for a
+  // test's result, even where it would go on without the process that ran.
   'panic=-1',
+  'oops=panic',
   // The rest is for speed: emulated, each of these costs a tenth of a second or more.
   'mitigations=off',
   'init_on_alloc=0',
