@@ -1,4 +1,5 @@
 /** The addon's shape: `tools/vmm/native`. Its functions throw errors with `errno` and `syscall`. */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 /** What a vCPU leaves the guest for: it waits until {@link VcpuThread.answer}. */
@@ -40,9 +41,13 @@ export interface Addon {
   ) => VcpuThread;
 }
 
+/** The repository's folder, from here as it is in `tools`, in `dist/tools`, and bundled in `dist/vmm`. */
+const FOLDERS = ['../../..', '../../../..', '../..'];
+
+/** Throws where it is not built. */
 export function loadAddon(): Addon {
   const require = createRequire(import.meta.url);
-  // As it is compiled into dist, and as the tests take it from its source.
-  const root = import.meta.url.includes('/dist/') ? '../../../../' : '../../../';
-  return require(`${root}tools/vmm/build/Release/vmm.node`) as Addon;
+  const built = FOLDERS.map((folder) => `${folder}/tools/vmm/build/Release/vmm.node`);
+  const found = built.find((path) => existsSync(new URL(path, import.meta.url)));
+  return require(found ?? (built[0] as string)) as Addon;
 }
