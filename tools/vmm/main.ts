@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `npm run vmm`: boots Linux on KVM with vhost-net network cards. */
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { Tap, VIRTIO_NET_S_LINK_UP } from '../../lib/index.js';
 import { describeError, exitCodeOf } from '../cli/output.js';
 import { Console } from './console.js';
@@ -11,8 +11,9 @@ import { Undo } from './undo.js';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 async function main(options: Options, undo: Undo): Promise<void> {
-  const kernel = await readFile(options.kernel);
-  const initrd = options.initrd === undefined ? undefined : await readFile(options.initrd);
+  // At once, and not in pieces by other threads: there is nothing else to do.
+  const kernel = readFileSync(options.kernel);
+  const initrd = options.initrd === undefined ? undefined : readFileSync(options.initrd);
   const cards = options.tap.map((name, i) => {
     const taps = undo.add(Tap.openQueues(name, options.queues), closeAll);
     taps[0]?.interface.setUp();
