@@ -10,6 +10,7 @@ import { GuestMemory } from '../../lib/host/guest-memory.js';
 import { type Fd, native } from '../../lib/native.js';
 import { runModule } from '../support/node-child.js';
 import { closedAfterwards } from '../support/ring.js';
+import { A_WHILE } from '../support/turns.js';
 
 const O_CLOEXEC = 0o2000000;
 const EBUSY = -16;
@@ -155,10 +156,11 @@ describe('the addon’s Fd', () => {
       `
       import { native } from './lib/native.js';
       import { readdirSync } from 'node:fs';
+      ${A_WHILE}
       const settle = async () => {
         for (let i = 0; i < 5; i++) {
           globalThis.gc();
-          await new Promise((resolve) => setTimeout(resolve, 5));
+          await aWhile();
         }
       };
       const open = () => readdirSync('/proc/self/fd').length;

@@ -17,6 +17,7 @@ import { GuestMemory } from '../../lib/host/guest-memory.js';
 import type { MemoryRegion, RegionBacking } from '../../lib/host/memory-region.js';
 import { native } from '../../lib/native.js';
 import { closedAfterwards } from '../support/ring.js';
+import { aWhile } from '../support/turns.js';
 
 const PAGE = native.pageSize;
 const HUGE = 2 << 20;
@@ -175,7 +176,7 @@ test('anonymous memory is closed as any other, and unmapped once nobody has a vi
   memory.close();
   expect(() => region.buffer).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));
   expect(() => region.fd).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));
-  await new Promise((resolve) => setImmediate(resolve));
+  await aWhile();
   expect(mappingAt(region)).toBeUndefined();
 });
 

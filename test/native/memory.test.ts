@@ -4,6 +4,7 @@ import { GuestMemory } from '../../lib/host/guest-memory.js';
 import { MemoryRegion, type RegionOptions } from '../../lib/host/memory-region.js';
 import { type Fd, native } from '../../lib/native.js';
 import { closedAfterwards } from '../support/ring.js';
+import { aWhile } from '../support/turns.js';
 
 const PAGE = native.pageSize;
 const GIB = 2 ** 30;
@@ -17,9 +18,6 @@ function mapped(address: bigint): boolean {
   const start = new RegExp(`^0*${address.toString(16)}-`, 'm');
   return start.test(readFileSync('/proc/self/maps', 'utf8'));
 }
-
-/** Finalizers run after the current turn. */
-const nextTurns = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 test('a region is zeroed shared memory at a page of this process', () => {
   const region = only(memoryOf({ guestAddress: 0x10_0000n, size: 4 * PAGE }));
@@ -118,7 +116,7 @@ test('close() gives the memory back without waiting for the garbage collector', 
   const memory = GuestMemory.create([{ guestAddress: 0n, size: PAGE }]);
   const { userAddress } = only(memory);
   memory.close();
-  await nextTurns();
+  await aWhile();
   expect(mapped(userAddress)).toBe(false);
   expect(memory.closed).toBe(true);
 });
@@ -142,7 +140,7 @@ test('ArrayBuffer.transfer() takes the bytes along: they live as long as whoever
   // Node 20 has no such thing, and nothing else moves the bytes away.
   const moved: ArrayBuffer = transfer ? transfer.call(buffer) : buffer;
   memory.close();
-  await nextTurns();
+  await aWhile();
   expect(mapped(userAddress)).toBe(transfer !== undefined);
   expect(moved.byteLength).toBe(transfer ? PAGE : 0);
   if (transfer) expect(new Uint8Array(moved)[9]).toBe(99);

@@ -3,11 +3,9 @@ import { afterEach, expect, test } from 'vitest';
 import { EventFd } from '../../lib/host/event-fd.js';
 import { type Fd, native, type Poller } from '../../lib/native.js';
 import { closedAfterwards } from '../support/ring.js';
+import { aWhile } from '../support/turns.js';
 
 const eventFd = () => closedAfterwards(EventFd.create());
-
-/** Long enough for the loop to have delivered whatever there is. */
-const aWhile = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 const open: Poller[] = [];
 afterEach(() => {

@@ -1,12 +1,13 @@
 /** What a poller must not do to its process, each in a process of its own. */
 import { expect, test } from 'vitest';
 import { runModule } from '../support/node-child.js';
+import { A_WHILE } from '../support/turns.js';
 
 const IMPORT = `import { EventFd } from './lib/index.js';
 import { native } from './lib/native.js';
 import { once } from 'node:events';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-`;
+${A_WHILE}`;
 
 const run = (source: string, node: string[] = []) => runModule(IMPORT + source, { node });
 const cleanly = (stdout: string) => ({ code: 0, signal: null, stdout, stderr: '' });
@@ -47,10 +48,9 @@ test('a listener that throws does not spin: the eventfd was drained', async () =
       calls++;
       throw new Error('once');
     });
-    setTimeout(() => {
-      console.log(calls);
-      event.close();
-    }, 50);
+    await aWhile();
+    console.log(calls);
+    event.close();
   `);
   expect(ended).toEqual(cleanly('1\n'));
 });
@@ -122,7 +122,7 @@ test('garbage collection does not drop an active subscription', async () => {
       globalThis.gc();
     }
     native.eventfdWrite(signals, 9);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await aWhile();
   `,
     ['--expose-gc'],
   );
@@ -137,7 +137,7 @@ test('garbage collection frees the descriptors of a subscription that ended', as
     const settle = async () => {
       for (let i = 0; i < 5; i++) {
         globalThis.gc();
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await aWhile();
       }
     };
     await settle();

@@ -6,11 +6,9 @@ import { EventFd } from '../../lib/host/event-fd.js';
 import { native } from '../../lib/native.js';
 import { until } from '../support/host.js';
 import { closedAfterwards } from '../support/ring.js';
+import { aWhile } from '../support/turns.js';
 
 const eventFd = () => closedAfterwards(EventFd.create());
-
-/** Long enough for the loop to have delivered whatever there is. */
-const aWhile = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 describe('a listener', () => {
   test('is called with what was signalled before and after it was set', async () => {

@@ -3,6 +3,7 @@ import { EventFd, UnixSocket } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode, expectSystemError } from '../support/errors.js';
 import { bytes, kept, listen, receive, socketPair } from '../support/sockets.js';
+import { aWhile } from '../support/turns.js';
 
 holdNothingLeaks();
 
@@ -87,8 +88,6 @@ describe('the end of a connection', () => {
 });
 
 describe('the listener of a socket', () => {
-  const turn = () => new Promise((resolve) => setTimeout(resolve, 20));
-
   test('is called when something arrives, and for the end', async () => {
     const [near, far] = socketPair();
     const seen: string[] = [];
@@ -98,13 +97,13 @@ describe('the listener of a socket', () => {
         if (message.size === 0) return far.close();
       }
     });
-    await turn();
+    await aWhile();
     expect(seen).toEqual([]);
     near.send(bytes('a'));
     near.send(bytes('b'));
-    await turn();
+    await aWhile();
     near.close();
-    await turn();
+    await aWhile();
     expect(seen).toEqual(['a', 'b', '']);
   });
 
@@ -115,7 +114,7 @@ describe('the listener of a socket', () => {
     await expectCode(() => far.onReadable(() => {}), 'ERR_BUSY');
     near.send(bytes('a'));
     far.close();
-    await turn();
+    await aWhile();
     expect(calls).toBe(0);
   });
 
@@ -129,11 +128,11 @@ describe('the listener of a socket', () => {
     const connect = () => kept(UnixSocket.connect(listener.path, 'seqpacket'));
     connect();
     connect();
-    await turn();
+    await aWhile();
     expect(accepted).toHaveLength(2);
     listener.offConnection();
     connect();
-    await turn();
+    await aWhile();
     expect(accepted).toHaveLength(2);
   });
 });

@@ -5,6 +5,7 @@ import { makeCard } from '../support/card-driver.js';
 import { FakeVm } from '../support/fake-vm.js';
 import { until } from '../support/host.js';
 import { makeMmioCard } from '../support/mmio-driver.js';
+import { aWhile } from '../support/turns.js';
 
 const GSI = 5;
 const [VRING, CONFIG] = [1, 2];
@@ -14,9 +15,6 @@ function makeIrqfdCard() {
   const vm = new FakeVm();
   return { vm, ...makeMmioCard({}, { interrupt: { vm, gsi: GSI } }) };
 }
-
-/** Time enough for what was signalled to arrive. */
-const aWhile = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 describe('§4.2.3.4 a line that the transport holds', () => {
   test('goes high with a used buffer, and low when the driver acknowledges it', async () => {

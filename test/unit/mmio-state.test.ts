@@ -4,6 +4,7 @@ import type { VirtioMmioState } from '../../lib/device/mmio-state.js';
 import { FakeVm } from '../support/fake-vm.js';
 import { until } from '../support/host.js';
 import { type MmioCard, makeMmioCard, REG } from '../support/mmio-driver.js';
+import { aWhile } from '../support/turns.js';
 
 const [VRING, CONFIG] = [1, 2];
 
@@ -25,9 +26,6 @@ function seen({ driver }: MmioCard): number[] {
   const registers = Object.keys(REG) as (keyof typeof REG)[];
   return registers.filter((name) => name !== 'ConfigGeneration').map((name) => driver.read(name));
 }
-
-/** Time enough for what was signalled to arrive. */
-const aWhile = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 describe('what a driver sees is the same afterwards', () => {
   test('of a card that runs', async () => {
