@@ -26,7 +26,8 @@ const BUNDLED = [
 /** Every file of the package: nothing more, nothing less. */
 const FILES = [
   ...['CHANGELOG.md', 'LICENSE', 'README.md', 'binding.gyp', 'package.json'],
-  ...[...filesUnder('lib', /\.ts$/), ...filesUnder('tools/cli', /\.ts$/)]
+  ...['dist/bin/kvm-probe-main.js', 'dist/bin/vhost-net.js'],
+  ...filesUnder('lib', /\.ts$/)
     .map((source) => source.replace(/\.ts$/, ''))
     .flatMap((source) => [`dist/${source}.js`, `dist/${source}.d.ts`]),
   ...filesUnder('native', /\.(?:cc?|h)$/),
@@ -101,7 +102,7 @@ describe('installed with no registry, compiler or headers at hand', () => {
 
   test.each(NODE_LINES)('Node %s runs the same binary', async (line) => {
     const { binary } = await nodeFiles(line, hostArch());
-    const doctor = [installed('dist/tools/cli/main.js'), 'doctor'];
+    const doctor = [installed('dist/bin/vhost-net.js'), 'doctor'];
     const { stdout, stderr } = await execute(binary, doctor);
     expect(stderr).toBe('');
     expect(stdout).toMatch(REPORT);

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { cleanup } from './cleanup.js';
 import { until } from './host.js';
 
-export const CLI = fileURLToPath(new URL('../../dist/tools/cli/main.js', import.meta.url));
+export const CLI = fileURLToPath(new URL('../../dist/bin/vhost-net.js', import.meta.url));
 
 /** A JSON line of a command. */
 export interface Line {

@@ -34,9 +34,17 @@ const build = JSON.parse(textOf('tsconfig.build.json')) as {
   include: string[];
 };
 
-/** The source of what `tsc` writes to `dist/`, or the file itself. */
+/** What each program of one file is made of, both in `dist/`. */
+const bundles = new Map(
+  [...textOf('tools/setup/bundle.mjs').matchAll(/'(dist\/bin\/\S+)': '(dist\/\S+)'/g)].map(
+    ([, made = '', from = '']) => [made, from],
+  ),
+);
+
+/** The source of what is made in `dist/`, or the file itself. */
 function sourceOf(path: string): string {
-  const plain = path.replace(/^\.\//, '');
+  const named = path.replace(/^\.\//, '');
+  const plain = bundles.get(named) ?? named;
   if (!plain.startsWith('dist/')) return plain;
   return plain.slice('dist/'.length).replace(/(\.d\.ts|\.js)$/, '.ts');
 }
@@ -90,7 +98,8 @@ describe('the published files', () => {
   test('hold every entry point', () => {
     const paths = [manifest.main, manifest.types, ...Object.values(manifest.bin)];
     for (const path of paths) {
-      expect(manifest.files.some((file) => path.startsWith(`./${file}/`))).toBe(true);
+      const holds = (file: string) => path === `./${file}` || path.startsWith(`./${file}/`);
+      expect(manifest.files.some(holds)).toBe(true);
     }
   });
 

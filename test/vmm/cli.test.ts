@@ -16,7 +16,7 @@ import { BOOT_LIMIT } from '../support/vmm-guest.js';
 
 holdNothingLeaks();
 
-const CLI = fileURLToPath(new URL('../../dist/vmm/vmm.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../dist/bin/vmm.js', import.meta.url));
 
 interface Running {
   child: ChildProcess;

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The vhost-net command. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { integer } from './number-options.js';
 import { describeError, EXIT_DONE, EXIT_USAGE, exitCodeOf, UsageError } from './output.js';
@@ -129,8 +129,12 @@ function interruptible(): AbortSignal {
 }
 
 function version(): string {
-  const url = new URL('../../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(url, 'utf8')) as { version: string }).version;
+  // From dist/bin, as one file, or as it was compiled.
+  const [bundled, compiled] = ['../../package.json', '../../../package.json'].map(
+    (place) => new URL(place, import.meta.url),
+  ) as [URL, URL];
+  const file = existsSync(bundled) ? bundled : compiled;
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
 const args = process.argv.slice(2);

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { GUEST_COMMAND_LINE, type GuestFiles } from '../guest/guest-files.js';
 import { GuestShell } from '../guest/shell.js';
 
-const VMM = fileURLToPath(new URL('../../../vmm/vmm.js', import.meta.url));
+const VMM = fileURLToPath(new URL('../../../bin/vmm.js', import.meta.url));
 const COMMAND_LINE = `${GUEST_COMMAND_LINE} tsc=reliable`;
 const MAC = '02:00:00:00:00:01';
 /** Longest time of a boot, in ms. */

@@ -41,7 +41,7 @@ export interface Addon {
   ) => VcpuThread;
 }
 
-/** The repository's folder, from here as it is in `tools`, in `dist/tools`, and bundled in `dist/vmm`. */
+/** The repository's folder, from here as it is in `tools`, in `dist/tools`, and bundled in `dist/bin`. */
 const FOLDERS = ['../../..', '../../../..', '../..'];
 
 /** Throws where it is not built. */
