@@ -8,11 +8,6 @@ import { closingLine, type LayerResult, tableRows, total } from './results.js';
 
 const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'kernel', 'vmm'] as const;
 type Layer = (typeof LAYERS)[number];
-/**
- * Those that run where none is named. The VMM's is not among them: QEMU's emulation stops a machine with a
- * guest of its own now and then.
- */
-const USUAL = LAYERS.filter((layer) => layer !== 'vmm');
 /** The layers that run under every line of Node. */
 const ON_EVERY_NODE: readonly Layer[] = ['unit', 'native'];
 
@@ -67,7 +62,7 @@ const program = new Command('test')
 const chosen = program.opts<Options>();
 const results = await runLayers({
   ...chosen,
-  layer: chosen.layer.length > 0 ? chosen.layer : [...USUAL],
+  layer: chosen.layer.length > 0 ? chosen.layer : [...LAYERS],
   node: chosen.node.length > 0 ? chosen.node : [...NODE_LINES],
 });
 

@@ -69,13 +69,15 @@ export class Running {
     return running;
   }
 
-  /** Seconds of processor time that the process's first thread, its event loop, has had. */
+  /** Seconds of processor time that the process has had, the guest's among them. */
+  seconds(): number {
+    return secondsOf(`/proc/${this.#child.pid}/stat`);
+  }
+
+  /** Those of its first thread, its event loop. */
   mainThreadSeconds(): number {
     const { pid } = this.#child;
-    const stat = readFileSync(`/proc/${pid}/task/${pid}/stat`, 'utf8');
-    // Behind the name, which may hold anything, come the state and the other fields.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / 100;
+    return secondsOf(`/proc/${pid}/task/${pid}/stat`);
   }
 
   async end(): Promise<void> {
@@ -83,4 +85,11 @@ export class Running {
     this.#child.kill('SIGKILL');
     await ended;
   }
+}
+
+function secondsOf(file: string): number {
+  const stat = readFileSync(file, 'utf8');
+  // Behind the name, which may hold anything, come the state and the other fields.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }

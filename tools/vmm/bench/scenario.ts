@@ -34,8 +34,8 @@ for (let round = 0; round < ROUNDS; round++) {
   }
 }
 
-const rows = [['metric', 'unit', 'transport', 'vhost-net', 'QEMU', 'ratio', 'spread']];
-for (const [i, { name, unit }] of METRICS.entries()) {
+const rows = [['metric', 'unit', 'better', 'transport', 'vhost-net', 'QEMU', 'ratio', 'spread']];
+for (const [i, { name, unit, more }] of METRICS.entries()) {
   for (const transport of ['pci', 'mmio'] as const) {
     const [mine = [], theirs = []] = [...runs]
       .filter(([contestant]) => contestant.transport === transport)
@@ -44,7 +44,8 @@ for (const [i, { name, unit }] of METRICS.entries()) {
     const [a, b] = [median(mine), median(theirs)];
     const wide = Math.max(spread(mine), spread(theirs));
     const ratio = b === 0 ? '' : (a / b).toFixed(2);
-    const row = [name, unit, transport, a.toFixed(2), b.toFixed(2), ratio];
+    const numbers = [a.toFixed(2), b.toFixed(2), ratio];
+    const row = [name, unit, more ? 'more' : 'less', transport, ...numbers];
     rows.push([...row, `${(100 * wide).toFixed(0)} %`]);
   }
 }
