@@ -17,8 +17,8 @@ async function main(options: Options, undo: Undo): Promise<void> {
   const cards = options.tap.map((name, i) => {
     const taps = undo.add(Tap.openQueues(name, options.queues), closeAll);
     taps[0]?.interface.setUp();
-    const { transport, mtu } = options;
-    return { taps, transport, mtu, mac: cardMac(options.mac, i) };
+    const { transport, mtu, registerPage } = options;
+    return { taps, transport, mtu, registerPage, mac: cardMac(options.mac, i) };
   });
   let machine: Machine | undefined;
   let quit!: (reason: string) => void;

@@ -20,6 +20,8 @@ export interface NetCardOptions {
   transport: CardTransport;
   mac: string;
   mtu?: number | undefined;
+  /** On virtio-mmio: the guest reads the registers as memory, without an exit. Default: where KVM is known to bear it. */
+  registerPage?: boolean | undefined;
 }
 
 /** Bytes of a card's BAR, which it is aligned to. */
@@ -58,7 +60,7 @@ export class NetCard {
       device.close(),
     );
     if (options.transport === 'pci') this.#onPci(slots, number);
-    else this.#onMmio(slots, number);
+    else this.#onMmio(slots, number, options.registerPage ?? slots.vm.trapsWrites);
   }
 
   /** Times that a processor left the guest for this card: traffic does not add to it. */
@@ -84,15 +86,11 @@ export class NetCard {
     pci.add(transport);
   }
 
-  #onMmio({ vm, undo }: Slots, number: number): void {
+  #onMmio(slots: Slots, number: number, paged: boolean): void {
+    const { vm, undo } = slots;
     const address = BigInt(mmioCardAddress(number));
     const interrupt = { vm: vm.events, gsi: LINES.mmioCards + number };
-    // The guest reads the registers as memory; what it writes to them is an access of the bus.
-    const size = LAYOUT.mmioCardBytes;
-    const page = GuestMemory.create([{ guestAddress: address, size }]);
-    undo.add(page, (mapped) => mapped.close());
-    vm.map(page, 'read-only');
-    const registerPage = page.bytes(address, size);
+    const registerPage = paged ? mapPage(slots, address) : undefined;
     const transport = new VirtioMmioTransport(this.device, { address, interrupt, registerPage });
     undo.add(transport, (opened) => opened.close());
     transport.connect(vm.events);
@@ -108,4 +106,13 @@ export class NetCard {
     }
     if (address !== undefined) this.#mapping = this.#bus.add(Number(address), length, registers);
   }
+}
+
+/** Registers that the guest reads as memory; what it writes to them is an access of the bus. */
+function mapPage({ vm, undo }: Slots, address: bigint): Uint8Array {
+  const size = LAYOUT.mmioCardBytes;
+  const page = GuestMemory.create([{ guestAddress: address, size }]);
+  undo.add(page, (mapped) => mapped.close());
+  vm.map(page, 'read-only');
+  return page.bytes(address, size);
 }

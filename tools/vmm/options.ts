@@ -15,6 +15,7 @@ export interface Options {
   transport: CardTransport;
   mac: string;
   mtu?: number;
+  registerPage?: true;
   reboot: boolean;
 }
 
@@ -67,6 +68,7 @@ export function parseOptions(args: readonly string[]): Options {
       '02:00:00:00:00:01',
     )
     .option('--mtu <bytes>', 'offered to the guest', integer(68, 65535))
+    .option('--register-page', 'let the guest read registers of virtio-mmio as memory')
     .option('--no-reboot', 'end when the guest resets itself')
     .addHelpText(
       'after',

@@ -23,6 +23,7 @@ const ours = (transport: 'pci' | 'mmio'): Contestant => ({
   command: ({ kernel, initrd }, tap) => [
     ...[process.execPath, VMM, '--kernel', kernel, '--initrd', initrd, '--memory', '256M'],
     ...['--tap', tap, '--transport', transport, '--mac', MAC, '--cmdline', COMMAND_LINE],
+    '--register-page',
   ],
 });
 

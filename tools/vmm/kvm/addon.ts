@@ -8,8 +8,8 @@ export type OnExit = (pio: boolean, address: number, length: number, isWrite: bo
 export interface VcpuThread {
   /** 64-bit code at `rip`, with flat segments from a table of descriptors at `gdt`. */
   setLongMode(rip: bigint, rsi: bigint, pageTables: bigint, gdt: bigint): void;
-  /** `onEnd` is given KVM's exit reason, or `-errno`. */
-  run(onExit: OnExit, onEnd: (reason: number) => void): void;
+  /** `onEnd` is given KVM's exit reason, or `-errno`, and where the guest was. */
+  run(onExit: OnExit, onEnd: (reason: number, detail: string) => void): void;
   answer(): void;
   stop(): void;
   close(): void;
@@ -19,6 +19,8 @@ export interface VcpuThread {
 export type GsiRoute = { gsi: number } & ({ pin: number } | { address: bigint; data: number });
 
 export interface Addon {
+  /** Whether this machine's processor is QEMU's emulation. */
+  isEmulated: boolean;
   open(): number;
   /** With interrupt controllers or without. */
   createVm(kvm: number, irqchip: boolean): number;

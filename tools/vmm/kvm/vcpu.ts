@@ -4,8 +4,9 @@ import type { Bus } from '../devices/bus.js';
 import type { Addon, VcpuThread } from './addon.js';
 
 /** KVM's exit reasons that end a guest (`linux/kvm.h`). */
+const TRIPLE_FAULT = 'triple fault';
 const EXIT_REASONS = new Map([
-  [8, 'triple fault'],
+  [8, TRIPLE_FAULT],
   [9, 'the processor could not be entered'],
   [17, 'KVM failed within itself'],
   [24, 'system event'],
@@ -39,10 +40,11 @@ export class Vcpu {
         if (isWrite) this.#write(bus, address, this.#data.slice(0, length));
         else this.#read(bus, address, length);
       },
-      (reason) => {
+      (reason, detail) => {
         this.#running = false;
         const name = EXIT_REASONS.get(reason) ?? `KVM's exit ${reason}`;
-        this.#end(reason < 0 ? 'stopped' : name);
+        if (reason < 0) this.#end('stopped');
+        else this.#end(name === TRIPLE_FAULT ? name : `${name} ${detail}`);
       },
     );
   }

@@ -10,6 +10,11 @@ export class Vm {
   readonly events: KvmVm;
   /** Gives each MSI-X vector a way to the guest. */
   readonly msi: MsiRoutes;
+  /**
+   * Whether a guest may write to memory that it can only read, as an access of a device. Linux 7.3's KVM takes such a
+   * write for a part of an interrupt's delivery, and gives the guest up, where QEMU emulates the processor.
+   */
+  readonly trapsWrites: boolean;
   readonly #addon: Addon;
   readonly #kvm: number;
   readonly #fd: number;
@@ -18,6 +23,7 @@ export class Vm {
   /** Throws where there is no KVM, or none that this process may use. */
   constructor(memory: GuestMemory) {
     this.#addon = loadAddon();
+    this.trapsWrites = !this.#addon.isEmulated;
     this.#kvm = this.#addon.open();
     try {
       this.#fd = this.#addon.createVm(this.#kvm, true);

@@ -56,8 +56,9 @@ static Napi::Value CreateVm(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, vm);
 }
 
-// setMemory(vm, slot, guestAddress, size, userAddress, readOnly): the guest's memory at an address is
-// this process's at another. Where it is `readOnly`, a write leaves the guest as a device's would.
+// setMemory(vm, slot, guestAddress, size, userAddress, readOnly): the guest's memory at an address
+// is this process's at another. Where it is `readOnly`, a write leaves the guest as a device's
+// would.
 static Napi::Value SetMemory(const Napi::CallbackInfo& info) {
   struct kvm_userspace_memory_region region = {};
   region.slot = IntArg(info, 1);
@@ -126,6 +127,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("setMemory", Napi::Function::New(env, SetMemory));
   exports.Set("setRouting", Napi::Function::New(env, SetRouting));
   exports.Set("setLine", Napi::Function::New(env, SetLine));
+  exports.Set("isEmulated", Napi::Boolean::New(env, IsEmulated()));
   InitVcpu(env, exports);
   return exports;
 }

@@ -21,6 +21,9 @@ inline uint64_t U64Arg(const Napi::CallbackInfo& info, size_t i) {
   return info[i].As<Napi::BigInt>().Uint64Value(&lossless);
 }
 
+// Whether this machine's processor is QEMU's emulation.
+bool IsEmulated();
+
 void InitVcpu(Napi::Env env, Napi::Object exports);
 
 }  // namespace vmm

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -44,9 +45,7 @@ constexpr uint32_t kFeatureTscDeadline = 1u << 24;
 constexpr uint32_t kFeatureXsave = 1u << 26;
 constexpr uint32_t kFeatureHypervisor = 1u << 31;
 
-// Whether this machine's processor is QEMU's emulation: there a guest's guest sets XCR0 without KVM
-// seeing it, so that what CPUID says of XSAVE is wrong, and a kernel may crash of it.
-static bool IsEmulated() {
+bool IsEmulated() {
   uint32_t eax, signature[3];
   __cpuid(0x4000'0000, eax, signature[0], signature[1], signature[2]);
   return memcmp(signature, "TCGTCGTCGTCG", sizeof signature) == 0;
@@ -104,6 +103,8 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
       if (leaf->function == 1) {
         leaf->ebx = (leaf->ebx & 0x00ff'ffff) | static_cast<uint32_t>(id_) << 24;
         leaf->ecx |= kFeatureX2apic | kFeatureTscDeadline | kFeatureHypervisor;
+        // There a guest's guest sets XCR0 without KVM seeing it: what CPUID says of XSAVE is wrong,
+        // and a kernel may crash of it.
         if (IsEmulated()) leaf->ecx &= ~kFeatureXsave;
       } else if (leaf->function == 0xb || leaf->function == 0x1f) {
         leaf->edx = id_;
@@ -148,8 +149,8 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
   }
 
   // run(onExit, onEnd): starts the thread. onExit(space, address, length, isWrite) is called for
-  // each access of a device, and answer() lets the guest go on; onEnd(reason) when the thread has
-  // ended: -errno, or KVM's exit reason.
+  // each access of a device, and answer() lets the guest go on; onEnd(reason, detail) when the
+  // thread has ended: -errno, or KVM's exit reason and where the guest was.
   void Run(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     on_exit_ = Napi::Persistent(info[0].As<Napi::Function>());
@@ -229,7 +230,25 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
         return true;
       default:
         *reason = run_->exit_reason;
+        Describe();
         return false;
+    }
+  }
+
+  // Where the guest was, and what KVM says of an error of its own.
+  void Describe() {
+    struct kvm_regs regs = {};
+    ioctl(fd_, KVM_GET_REGS, &regs);
+    char text[64];
+    snprintf(text, sizeof text, "at %#llx", static_cast<unsigned long long>(regs.rip));
+    detail_ = text;
+    if (run_->exit_reason != KVM_EXIT_INTERNAL_ERROR) return;
+    snprintf(text, sizeof text, ", suberror %u", run_->internal.suberror);
+    detail_ += text;
+    for (uint32_t i = 0; i < run_->internal.ndata && i < 16; i++) {
+      snprintf(text, sizeof text, " %016llx",
+               static_cast<unsigned long long>(run_->internal.data[i]));
+      detail_ += text;
     }
   }
 
@@ -250,7 +269,8 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
     }
     const Access& access = vcpu->access_;
     if (!access.bytes) {
-      vcpu->on_end_.Call({Napi::Number::New(env, static_cast<double>(vcpu->end_reason_))});
+      vcpu->on_end_.Call({Napi::Number::New(env, static_cast<double>(vcpu->end_reason_)),
+                          Napi::String::New(env, vcpu->detail_)});
       return;
     }
     if (access.write) memcpy(vcpu->data_, access.bytes, access.length);
@@ -277,6 +297,7 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
   // Written by the thread before an event, read in it.
   Access access_ = {};
   long end_reason_ = 0;
+  std::string detail_;
 };
 
 void InitVcpu(Napi::Env env, Napi::Object exports) { Vcpu::Init(env, exports); }
