@@ -83,8 +83,8 @@ static Napi::Value MapAnonymous(const Napi::CallbackInfo& info) {
   size_t size = static_cast<size_t>(U64(info, 0));
   size_t alignment = static_cast<size_t>(U64(info, 1));
   // mmap knows no alignment: so much more that an aligned part is in it, and the rest given back.
-  void* whole = mmap(nullptr, size + alignment, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* whole =
+      mmap(nullptr, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (whole == MAP_FAILED) return Result(info.Env(), -errno);
   char* start = static_cast<char*>(whole);
   size_t before = (alignment - reinterpret_cast<uintptr_t>(start) % alignment) % alignment;
@@ -97,8 +97,7 @@ static Napi::Value MapAnonymous(const Napi::CallbackInfo& info) {
 static Napi::Value Advise(const Napi::CallbackInfo& info) {
   if (!info[0].IsArrayBuffer()) throw Napi::TypeError::New(info.Env(), "expected an ArrayBuffer");
   auto buffer = info[0].As<Napi::ArrayBuffer>();
-  return Result(info.Env(),
-                Checked(madvise(buffer.Data(), buffer.ByteLength(), I32(info, 1))));
+  return Result(info.Env(), Checked(madvise(buffer.Data(), buffer.ByteLength(), I32(info, 1))));
 }
 
 // memoryDetach(buffer): every view of it becomes empty; the mapping goes with the last owner.

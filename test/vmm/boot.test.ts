@@ -39,7 +39,9 @@ describe.each([
     await guestReceives(guest, 4);
     const more = (await interrupts(guest)) - before;
     expect(more).toBeGreaterThan(50);
-    expect(guest.card.exits - exits).toBe(exitsEach * more);
+    // The two are not looked at in one moment: a neighbour's frame may come in between.
+    expect(guest.card.exits - exits).toBeGreaterThanOrEqual(exitsEach * more);
+    expect(guest.card.exits - exits).toBeLessThanOrEqual(exitsEach * (more + 10));
     void guest.run('poweroff -f').catch(() => {});
     expect(await guest.machine.ended).toBe('poweroff');
   });
