@@ -80,4 +80,18 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cause: 'the library was loaded on something other than Linux, or on a big-endian machine',
     cure: 'run it on Linux; installing and type-checking work anywhere',
   },
+  ERR_VHOST_USER_BACKLOG: {
+    cause: 'the other end of a vhost-user connection does not read what it is sent',
+    cure: 'close the connection: the other end hangs',
+  },
+  ERR_VHOST_USER_DISCONNECTED: {
+    cause:
+      'the other end of a vhost-user connection went away: in the middle of a message, or before it replied',
+    cure: 'connect again; what was negotiated before does not hold any more',
+  },
+  ERR_VHOST_USER_PROTOCOL: {
+    cause:
+      'the other end of a vhost-user connection sent what is no message, or none that may come here',
+    cure: 'the message names what came and what is wrong with it: look for the fault at the other end, or mend the path',
+  },
 };

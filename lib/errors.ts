@@ -56,7 +56,10 @@ export type ErrorCode =
   | 'ERR_OUT_OF_RANGE'
   | 'ERR_REGION_TOO_LARGE'
   | 'ERR_RING_BROKEN'
-  | 'ERR_UNSUPPORTED_PLATFORM';
+  | 'ERR_UNSUPPORTED_PLATFORM'
+  | 'ERR_VHOST_USER_BACKLOG'
+  | 'ERR_VHOST_USER_DISCONNECTED'
+  | 'ERR_VHOST_USER_PROTOCOL';
 
 /** The object is in a state that forbids the call: closed, busy, in use, broken. */
 export class StateError extends Error {

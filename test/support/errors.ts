@@ -64,3 +64,14 @@ export async function expectCode(call: () => unknown, code: string): Promise<Thr
   expect(error.code, error.message).toBe(code);
   return error;
 }
+
+/** What `call` throws at once. Fails the test where it throws nothing. */
+export function thrownSync(call: () => unknown): Thrown {
+  try {
+    call();
+  } catch (error) {
+    expect(error).toBeInstanceOf(Error);
+    return error as Thrown;
+  }
+  throw new Error('nothing was thrown');
+}
