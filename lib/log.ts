@@ -15,3 +15,5 @@ export const logBroker = createDebug('vhost-net:broker');
 export const logPort = createDebug('vhost-net:port');
 /** Cards: status, features, commands of the control queue, registers that are misused. */
 export const logDevice = createDebug('vhost-net:device');
+/** vhost-user: every message of a connection, and why it ended. */
+export const logVhostUser = createDebug('vhost-net:vhost-user');

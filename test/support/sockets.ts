@@ -32,12 +32,13 @@ export function socketPair(type: UnixSocketType = 'seqpacket'): [UnixSocket, Uni
   return [near, kept(far)];
 }
 
-/** What arrived, with its bytes as text; its descriptors are closed when the test is over. */
+/** What arrived, with its bytes, also as text; its descriptors are closed when the test is over. */
 export function receive(socket: UnixSocket, size = 1024, mostDescriptors = 0) {
   const buffer = new Uint8Array(size);
   const message = socket.receive(buffer, mostDescriptors);
   message?.descriptors.forEach(kept);
-  return message && { ...message, text: Buffer.from(buffer.subarray(0, message.size)).toString() };
+  const raw = message && buffer.subarray(0, message.size);
+  return message && { ...message, raw, text: Buffer.from(raw ?? []).toString() };
 }
 
 export const bytes = (text: string) => new TextEncoder().encode(text);
