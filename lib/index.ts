@@ -3,7 +3,7 @@
  *
  * From the simplest to the barest: {@link NetPort} sends and receives frames on a TAP;
  * {@link KernelBackend} serves rings that you laid out; {@link VhostNet} is every ioctl of
- * `/dev/vhost-net` under its kernel name.
+ * `/dev/vhost-net` under its kernel name. {@link VhostUserConnection} speaks to peers in user space.
  *
  * @module
  */
@@ -98,6 +98,7 @@ export * from './uapi/kvm.js';
 export * from './uapi/socket.js';
 export * from './uapi/tun.js';
 export * from './uapi/vhost.js';
+export * from './uapi/vhost-user.js';
 export * from './uapi/virtio-mmio.js';
 export * from './uapi/virtio-net.js';
 export * from './uapi/virtio-ring.js';
@@ -131,6 +132,54 @@ export {
   type VhostMemoryRegion,
 } from './vhost/vhost-device.js';
 export { VhostNet, type VringUserAddresses } from './vhost/vhost-net.js';
+export {
+  decodeVhostUserMessage,
+  encodeVhostUserReply,
+  encodeVhostUserRequest,
+} from './vhost-user/codec.js';
+export {
+  VhostUserConnection,
+  type VhostUserConnectionOptions,
+  type VhostUserMessageListener,
+} from './vhost-user/connection.js';
+export type { VhostUserBody, VhostUserDescriptorRule } from './vhost-user/descriptor-rules.js';
+export type {
+  VhostUserConfig,
+  VhostUserIotlbMessage,
+  VhostUserShMemConfig,
+  VhostUserTransferDeviceState,
+  VhostUserTransferReply,
+} from './vhost-user/device-payloads.js';
+export type { VhostUserDirection } from './vhost-user/header.js';
+export type {
+  VhostUserInflight,
+  VhostUserLog,
+  VhostUserMemoryRegion,
+  VhostUserMMap,
+} from './vhost-user/memory-payloads.js';
+export type {
+  VhostUserMessageRule,
+  VhostUserReplyTime,
+  VhostUserRequester,
+} from './vhost-user/message-rules.js';
+export type {
+  DecodedVhostUserMessage,
+  VhostUserMessage,
+  VhostUserReply,
+  VhostUserReplyPayload,
+  VhostUserRequest,
+  VhostUserRequestName,
+  VhostUserRequestPayload,
+} from './vhost-user/message-types.js';
+export { VHOST_USER_MESSAGES } from './vhost-user/messages.js';
+export type { VhostUserPayloadKind, VhostUserPayloads } from './vhost-user/payloads.js';
+export { VhostUserRequests } from './vhost-user/requests.js';
+export type {
+  VhostUserVringAddr,
+  VhostUserVringArea,
+  VhostUserVringFile,
+  VhostUserVringState,
+} from './vhost-user/ring-payloads.js';
 export { Chain } from './vring/chain.js';
 export type { ChainRecord, IndirectTables } from './vring/descriptor-table.js';
 export { VringDevice, type VringDeviceOptions } from './vring/device.js';

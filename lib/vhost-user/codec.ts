@@ -1,7 +1,7 @@
 /** Messages to bytes and back, as the table of messages has them, in both directions. */
 import { valueError } from '../errors.js';
 import { VHOST_USER_NEED_REPLY } from '../uapi/vhost-user.js';
-import type { Body, DescriptorRule } from './descriptor-rules.js';
+import type { VhostUserBody, VhostUserDescriptorRule } from './descriptor-rules.js';
 import { protocolError } from './errors.js';
 import {
   HEADER_SIZE,
@@ -172,13 +172,16 @@ function encode(
   }
 }
 
-function bodiesOf(name: VhostUserRequestName, direction: VhostUserDirection): readonly Body[] {
+function bodiesOf(
+  name: VhostUserRequestName,
+  direction: VhostUserDirection,
+): readonly VhostUserBody[] {
   const rule: VhostUserMessageRule = VHOST_USER_MESSAGES[name];
   return direction === 'requests' ? rule.request : rule.reply;
 }
 
-function checkDescriptors(body: Body, payload: unknown, count: number): void {
-  const { least, most, exactly } = body.descriptors as DescriptorRule<unknown>;
+function checkDescriptors(body: VhostUserBody, payload: unknown, count: number): void {
+  const { least, most, exactly } = body.descriptors as VhostUserDescriptorRule<unknown>;
   const exact = exactly?.(payload);
   if (count < least || count > most || (exact !== undefined && count !== exact)) {
     const wanted = exact ?? (least === most ? least : `${least} to ${most}`);
@@ -186,7 +189,7 @@ function checkDescriptors(body: Body, payload: unknown, count: number): void {
   }
 }
 
-function sizesOf(bodies: readonly Body[]): string {
+function sizesOf(bodies: readonly VhostUserBody[]): string {
   return bodies.map(({ payload }) => PAYLOADS[payload].sizes).join(' or ');
 }
 

@@ -1,5 +1,5 @@
 /** What the table of messages says of each, and the few words that it is written in. */
-import { type Body, body } from './descriptor-rules.js';
+import { body, type VhostUserBody } from './descriptor-rules.js';
 
 /** Who sends a request: each has ids of its own, and a socket of its own. */
 export type VhostUserRequester = 'front-end' | 'back-end';
@@ -9,12 +9,12 @@ export type VhostUserRequester = 'front-end' | 'back-end';
  * where `REPLY_ACK` was negotiated and the request has the flag `NEED_REPLY`. `'if-log-comes'`: always where
  * the log's descriptor came with the request, else as `'if-asked'`.
  */
-export type ReplyTime = 'always' | 'if-asked' | 'if-log-comes';
+export type VhostUserReplyTime = 'always' | 'if-asked' | 'if-log-comes';
 
 export interface VhostUserMessageRule<
   R extends VhostUserRequester = VhostUserRequester,
-  Q extends readonly Body[] = readonly Body[],
-  A extends readonly Body[] = readonly Body[],
+  Q extends readonly VhostUserBody[] = readonly VhostUserBody[],
+  A extends readonly VhostUserBody[] = readonly VhostUserBody[],
 > {
   readonly from: R;
   readonly id: number;
@@ -22,7 +22,7 @@ export interface VhostUserMessageRule<
   readonly needs: number | null;
   /** What the request may be; the size of its payload tells which. */
   readonly request: Q;
-  readonly replies: ReplyTime;
+  readonly replies: VhostUserReplyTime;
   /** What the reply may be. */
   readonly reply: A;
 }
@@ -30,7 +30,7 @@ export interface VhostUserMessageRule<
 const ACK = [body('u64')] as const;
 
 /** A request of the front-end that is acknowledged where that was asked for. */
-export function command<const Q extends Body>(
+export function command<const Q extends VhostUserBody>(
   id: number,
   request: Q,
   needs: number | null = null,
@@ -39,7 +39,7 @@ export function command<const Q extends Body>(
 }
 
 /** A request of the front-end that always has a reply. */
-export function query<const Q extends Body, const A extends readonly Body[]>(
+export function query<const Q extends VhostUserBody, const A extends readonly VhostUserBody[]>(
   id: number,
   request: Q,
   reply: A,
@@ -49,7 +49,7 @@ export function query<const Q extends Body, const A extends readonly Body[]>(
 }
 
 /** A request of the back-end that is acknowledged where that was asked for. */
-export function notice<const Q extends Body>(
+export function notice<const Q extends VhostUserBody>(
   id: number,
   request: Q,
   needs: number | null = null,

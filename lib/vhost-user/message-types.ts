@@ -1,29 +1,18 @@
 /** The types of messages, made of the table: what a handler switches over. */
 import type { ReceivedDescriptor } from '../host/unix-socket.js';
-import type { Body } from './descriptor-rules.js';
-import type { VhostUserRequester } from './message-rules.js';
 import type { VHOST_USER_MESSAGES } from './messages.js';
-import type { PayloadValue } from './payloads.js';
+import type { VhostUserPayloads } from './payloads.js';
 
 /** A request's name, as the specification writes it: `'VHOST_USER_SET_MEM_TABLE'`. */
 export type VhostUserRequestName = keyof typeof VHOST_USER_MESSAGES;
 
-/** The names of the requests that the front-end, or the back-end, sends. */
-export type VhostUserRequestNameOf<R extends VhostUserRequester> = {
-  [N in VhostUserRequestName]: (typeof VHOST_USER_MESSAGES)[N]['from'] extends R ? N : never;
-}[VhostUserRequestName];
-
-type BodyValue<B> = B extends Body<infer K> ? PayloadValue<K> : never;
-
 /** The payload of a request. */
-export type VhostUserRequestPayload<N extends VhostUserRequestName> = BodyValue<
-  (typeof VHOST_USER_MESSAGES)[N]['request'][number]
->;
+export type VhostUserRequestPayload<N extends VhostUserRequestName> =
+  VhostUserPayloads[(typeof VHOST_USER_MESSAGES)[N]['request'][number]['payload']];
 
 /** The payload of the reply to a request. */
-export type VhostUserReplyPayload<N extends VhostUserRequestName> = BodyValue<
-  (typeof VHOST_USER_MESSAGES)[N]['reply'][number]
->;
+export type VhostUserReplyPayload<N extends VhostUserRequestName> =
+  VhostUserPayloads[(typeof VHOST_USER_MESSAGES)[N]['reply'][number]['payload']];
 
 /** A request that arrived. */
 export interface VhostUserRequest<N extends VhostUserRequestName = VhostUserRequestName> {

@@ -1,6 +1,6 @@
 /** vhost-user messages for tests: payloads of every kind, drawn and plain, and bytes by hand. */
 import fc, { type Arbitrary } from 'fast-check';
-import type { PayloadKind, PayloadValue } from '../../lib/vhost-user/payloads.js';
+import type { VhostUserPayloadKind, VhostUserPayloads } from '../../lib/vhost-user/payloads.js';
 
 export const u32 = fc.nat({ max: 0xffff_ffff });
 export const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
@@ -23,7 +23,7 @@ const file = fc.record({ index: fc.nat({ max: 255 }), noDescriptor: fc.boolean()
 const bytes = (least: number, most: number) => fc.uint8Array({ minLength: least, maxLength: most });
 
 /** Any payload of each kind that may be sent. */
-export const ARBITRARY: { [K in PayloadKind]: Arbitrary<PayloadValue<K>> } = {
+export const ARBITRARY: { [K in VhostUserPayloadKind]: Arbitrary<VhostUserPayloads[K]> } = {
   nothing: fc.constant(undefined),
   u64,
   vringState: fc.record({ index: u32, num: u32 }),

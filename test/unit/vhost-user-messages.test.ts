@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { VHOST_USER_MESSAGES, type VhostUserMessageRule } from '../../lib/index.js';
 import * as uapi from '../../lib/uapi/vhost-user.js';
 import { decodeHeader } from '../../lib/vhost-user/codec.js';
-import type { Body } from '../../lib/vhost-user/descriptor-rules.js';
+import type { VhostUserBody } from '../../lib/vhost-user/descriptor-rules.js';
 import type { VhostUserDirection } from '../../lib/vhost-user/header.js';
 import { thrownSync } from '../support/errors.js';
 import { message } from '../support/vhost-user.js';
@@ -136,7 +136,7 @@ const table: Record<string, VhostUserMessageRule> = VHOST_USER_MESSAGES;
 const constants: Record<string, unknown> = { ...uapi };
 
 /** A body's descriptors, in the words of the tables above. */
-function descriptorsOf({ descriptors: { least, most, exactly } }: Body): string {
+function descriptorsOf({ descriptors: { least, most, exactly } }: VhostUserBody): string {
   if (!exactly) return least === most ? `${least}` : `${least}-${most}`;
   const count = exactly as (payload: unknown) => number;
   if (most === 8) return count([1, 2, 3]) === 3 && least === 1 ? 'n' : '?';

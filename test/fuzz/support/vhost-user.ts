@@ -1,6 +1,6 @@
 /** vhost-user messages drawn at random, a stream that they lie in as the kernel keeps it, and what one holds. */
 import type { ReceivedDescriptor, ReceivedMessage } from '../../../lib/index.js';
-import type { PayloadKind, PayloadValue } from '../../../lib/vhost-user/payloads.js';
+import type { VhostUserPayloadKind, VhostUserPayloads } from '../../../lib/vhost-user/payloads.js';
 import type { Random } from './random.js';
 
 const u64 = (random: Random) =>
@@ -29,7 +29,7 @@ const file = (random: Random) => ({
 });
 
 /** A payload of each kind that may be sent. */
-export const DRAWN: { [K in PayloadKind]: (random: Random) => PayloadValue<K> } = {
+export const DRAWN: { [K in VhostUserPayloadKind]: (random: Random) => VhostUserPayloads[K] } = {
   nothing: () => undefined,
   u64,
   vringState: (random) => ({ index: random.u32(), num: random.u32() }),
