@@ -70,7 +70,7 @@ export class VhostUserConnection extends EventEmitter<ConnectionEvents> {
     this.requester = requester;
     this.role = role;
     this.#socket = socket;
-    this.#queue = new SendQueue(socket);
+    this.#queue = new SendQueue(socket, (error) => this.close(error));
     this.#reader = new MessageReader(
       (buffer, most) => receive(socket, buffer, most),
       requester,
@@ -100,7 +100,7 @@ export class VhostUserConnection extends EventEmitter<ConnectionEvents> {
    * Sends a request, with descriptors, which stay the caller's. Returns when it is on its way: it may wait
    * in this process. Throws `ERR_INVALID_ARG_VALUE` where the request is not this end's to send, or cannot
    * have this payload or so many descriptors; `ERR_VHOST_USER_BACKLOG` where too many wait already;
-   * `EPIPE` where the other end is gone, `ERR_CLOSED`.
+   * `EPIPE` or `ECONNRESET` where the other end is gone, `ERR_CLOSED`.
    */
   sendRequest<N extends VhostUserRequestName>(
     name: N,
@@ -178,12 +178,11 @@ export class VhostUserConnection extends EventEmitter<ConnectionEvents> {
 
   #pauseFor(handled: Promise<void>): void {
     if (!this.#closed) this.#socket.offReadable();
-    handled.then(
-      () => {
+    handled
+      .then(() => {
         if (!this.#closed) this.#resume();
-      },
-      (error: Error) => this.close(error),
-    );
+      })
+      .catch((error: Error) => this.close(error));
   }
 
   #assertOpen(): void {

@@ -12,6 +12,9 @@ const MOST_WAITING = 64;
  */
 const RETRY_AFTER = 2;
 
+/** The other end has closed. What it said before is still to be read, and its end with it. */
+const GONE = ['EPIPE', 'ECONNRESET'];
+
 interface Waiting {
   /** What has not been sent of it. */
   bytes: Uint8Array;
@@ -22,10 +25,13 @@ interface Waiting {
 export class SendQueue {
   readonly #socket: UnixSocket;
   readonly #waiting: Waiting[] = [];
+  readonly #onFailure: (error: Error) => void;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(socket: UnixSocket) {
+  /** `onFailure` hears why what waited could not be sent, unless the other end is gone. */
+  constructor(socket: UnixSocket, onFailure: (error: Error) => void) {
     this.#socket = socket;
+    this.#onFailure = onFailure;
   }
 
   /** Messages that wait. */
@@ -78,9 +84,10 @@ export class SendQueue {
         this.#waiting.shift();
       }
     } catch (error) {
-      // The other end is gone. What it said before is still to be read, and its end with it.
       logVhostUser('not sent: %o', error);
       this.close();
+      const { code = '' } = error as { code?: string };
+      if (!GONE.includes(code)) this.#onFailure(error as Error);
     }
   }
 }

@@ -184,7 +184,7 @@ test('a message of which a part was taken goes on where it stopped, its descript
       return size;
     },
   } as unknown as UnixSocket;
-  const queue = new SendQueue(socket);
+  const queue = new SendQueue(socket, () => {});
   const before = openFds();
   queue.send(bytes, events(1));
   queue.send(bytes, events(2));
@@ -192,4 +192,27 @@ test('a message of which a part was taken goes on where it stopped, its descript
   expect(taken.flatMap((part) => part.bytes)).toEqual([...bytes, ...bytes]);
   expect(taken.map((part) => part.descriptors)).toEqual([1, 0, 0, 2, 0]);
   expect(openFds()).toBe(before + 3);
+});
+
+test.each([
+  ['EPIPE', 0],
+  ['ECONNRESET', 0],
+  // More descriptors are on their way than this user may have: what comes after would make no sense.
+  ['ETOOMANYREFS', 1],
+])('%s, when it was to be sent later, is told %i times', async (code, times) => {
+  const results: (() => number)[] = [
+    () => 0,
+    () => {
+      throw Object.assign(new Error('not sent'), { code });
+    },
+  ];
+  const socket = { send: () => results.shift()?.() ?? 0 } as unknown as UnixSocket;
+  const told: Error[] = [];
+  const queue = new SendQueue(socket, (error) => told.push(error));
+  const before = openFds();
+  queue.send(message(3, 0x1), events(1));
+  await aWhile();
+  expect(told).toHaveLength(times);
+  expect(queue.length).toBe(0);
+  expect(openFds()).toBe(before + 1);
 });
