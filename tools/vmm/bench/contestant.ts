@@ -65,8 +65,14 @@ export class Running {
 
   static async start(contestant: Contestant, files: GuestFiles, tap: string): Promise<Running> {
     const [program = '', ...args] = contestant.command(files, tap);
-    const running = new Running(spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] }));
-    await running.shell.ready(BOOT_LIMIT);
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const running = new Running(child);
+    const ended = once(child, 'close').then(([code, signal]) => {
+      throw new Error(`it ended with ${code ?? signal}`);
+    });
+    await Promise.race([running.shell.ready(BOOT_LIMIT), ended]);
+    // From here on its end is ours.
+    ended.catch(() => {});
     return running;
   }
 
