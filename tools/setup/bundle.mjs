@@ -1,8 +1,5 @@
 // @ts-check
-/**
- * Makes programs of one file each out of what tsc compiled: most of a start is reading two hundred modules otherwise.
- * The package's dependencies stay outside, as they are for whoever imports the library.
- */
+/** Makes programs of one file each out of what tsc compiled: most of a start is reading two hundred modules otherwise. */
 import { build } from 'rolldown';
 
 const PROGRAMS = {
@@ -15,7 +12,8 @@ for (const [file, input] of Object.entries(PROGRAMS)) {
   await build({
     input,
     platform: 'node',
-    external: ['commander', 'debug'],
+    // What is published leaves the package's dependencies outside, as whoever imports the library finds them.
+    external: input.startsWith('dist/tools/cli/') ? ['commander', 'debug'] : [],
     output: { file, format: 'esm', codeSplitting: false },
   });
 }
