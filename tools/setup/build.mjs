@@ -50,7 +50,7 @@ export async function buildTypeScript() {
   await unlessDone({
     stamp: 'dist/.setup-stamp',
     product: 'dist/.tsbuildinfo',
-    files: ['tsconfig.json', 'tsconfig.build.json', ...sources],
+    files: ['tsconfig.json', 'tsconfig.build.json', 'tools/setup/bundle.mjs', ...sources],
     action: () =>
       step('TypeScript', async () => {
         removeOrphans(new Set(sources));
