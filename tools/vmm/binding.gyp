@@ -2,7 +2,7 @@
   "targets": [
     {
       "target_name": "vmm",
-      "sources": ["native/kvm.cc", "native/vcpu.cc"],
+      "sources": ["native/kvm.cc", "native/vcpu.cc", "native/vcpu_state.cc"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "_GNU_SOURCE"],
       "cflags": ["-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],

@@ -24,6 +24,20 @@ inline uint64_t U64Arg(const Napi::CallbackInfo& info, size_t i) {
 // Whether this machine's processor is QEMU's emulation.
 bool IsEmulated();
 
+// What the host's processor has, with this vCPU's own APIC id in it.
+void SetCpuid(Napi::Env env, int kvm, int vcpu, int id);
+
+// Where 64-bit code begins, and what it finds.
+struct LongMode {
+  uint64_t rip;
+  uint64_t rsi;
+  uint64_t page_tables;
+  uint64_t gdt;
+};
+
+// With flat segments and no interrupts.
+void SetLongMode(Napi::Env env, int vcpu, const LongMode& start);
+
 void InitVcpu(Napi::Env env, Napi::Object exports);
 
 }  // namespace vmm

@@ -1,6 +1,5 @@
 // One vCPU on a thread of its own. The thread runs the guest; what leaves the guest for a device is
 // told on the event loop, and the guest waits until it is answered.
-#include <cpuid.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -13,43 +12,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <thread>
 
 #include "kvm.h"
 
 namespace vmm {
-
-// struct kvm_cpuid2: the flexible array in the kernel's definition is four bytes long in C++, and
-// the size is part of the request's number.
-struct CpuidHeader {
-  uint32_t count;
-  uint32_t padding;
-};
-constexpr uint32_t kCpuidEntries = 256;
-struct Cpuid : CpuidHeader {
-  struct kvm_cpuid_entry2 entries[kCpuidEntries];
-};
-
-// Bits of a segment as the processor caches it, and of the control registers.
-constexpr uint8_t kCodeSegment = 0xb;
-constexpr uint8_t kDataSegment = 0x3;
-// Four descriptors.
-constexpr uint16_t kGdtLimit = 31;
-constexpr uint64_t kCr0ProtectionAndPaging = 0x8000'0001;
-constexpr uint64_t kCr4PhysicalAddressExtension = 0x20;
-constexpr uint64_t kEferLongModeEnabledActive = 0x500;
-constexpr uint32_t kFeatureX2apic = 1u << 21;
-constexpr uint32_t kFeatureTscDeadline = 1u << 24;
-constexpr uint32_t kFeatureXsave = 1u << 26;
-constexpr uint32_t kFeatureHypervisor = 1u << 31;
-
-bool IsEmulated() {
-  uint32_t eax, signature[3];
-  __cpuid(0x4000'0000, eax, signature[0], signature[1], signature[2]);
-  return memcmp(signature, "TCGTCGTCGTCG", sizeof signature) == 0;
-}
 
 // Gets a thread out of KVM_RUN; nothing else in a Node process uses it.
 static int KickSignal() { return SIGRTMIN + 3; }
@@ -84,68 +52,17 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
     void* run = mmap(nullptr, run_size_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
     if (run == MAP_FAILED) ThrowErrno(env, "mmap(kvm_run)", errno);
     run_ = static_cast<struct kvm_run*>(run);
-    SetCpuid(env, kvm);
+    SetCpuid(env, kvm, fd_, id_);
   }
 
   ~Vcpu() { Release(); }
 
  private:
-  // What the host has, with this vCPU's own APIC id in it.
-  void SetCpuid(Napi::Env env, int kvm) {
-    static_assert(sizeof(CpuidHeader) == 8, "the size is part of the request's number");
-    auto cpuid = std::make_unique<Cpuid>();
-    cpuid->count = kCpuidEntries;
-    constexpr auto kGet = _IOWR(KVMIO, 0x05, CpuidHeader);
-    constexpr auto kSet = _IOW(KVMIO, 0x90, CpuidHeader);
-    Check(env, "ioctl(KVM_GET_SUPPORTED_CPUID)", ioctl(kvm, kGet, cpuid.get()));
-    for (uint32_t i = 0; i < cpuid->count; i++) {
-      struct kvm_cpuid_entry2* leaf = &cpuid->entries[i];
-      if (leaf->function == 1) {
-        leaf->ebx = (leaf->ebx & 0x00ff'ffff) | static_cast<uint32_t>(id_) << 24;
-        leaf->ecx |= kFeatureX2apic | kFeatureTscDeadline | kFeatureHypervisor;
-        // There a guest's guest sets XCR0 without KVM seeing it: what CPUID says of XSAVE is wrong,
-        // and a kernel may crash of it.
-        if (IsEmulated()) leaf->ecx &= ~kFeatureXsave;
-      } else if (leaf->function == 0xb || leaf->function == 0x1f) {
-        leaf->edx = id_;
-      } else if (leaf->function == 0x8000'001e) {
-        leaf->eax = id_;
-        leaf->ebx = (leaf->ebx & ~0xffu) | static_cast<uint32_t>(id_);
-      }
-    }
-    Check(env, "ioctl(KVM_SET_CPUID2)", ioctl(fd_, kSet, cpuid.get()));
-  }
-
   // setLongMode(rip, rsi, pageTables, gdt): 64-bit code, flat segments, no interrupts, as Linux's
   // boot protocol has it.
   void SetLongMode(const Napi::CallbackInfo& info) {
-    Napi::Env env = info.Env();
-    struct kvm_sregs sregs;
-    Check(env, "ioctl(KVM_GET_SREGS)", ioctl(fd_, KVM_GET_SREGS, &sregs));
-    struct kvm_segment code = {};
-    code.limit = 0xffff'ffff;
-    code.selector = 0x10;
-    code.type = kCodeSegment;
-    code.present = code.s = code.l = code.g = 1;
-    struct kvm_segment data = code;
-    data.selector = 0x18;
-    data.type = kDataSegment;
-    data.l = 0;
-    data.db = 1;
-    sregs.cs = code;
-    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
-    sregs.gdt.base = U64Arg(info, 3);
-    sregs.gdt.limit = kGdtLimit;
-    sregs.cr0 |= kCr0ProtectionAndPaging;
-    sregs.cr3 = U64Arg(info, 2);
-    sregs.cr4 |= kCr4PhysicalAddressExtension;
-    sregs.efer |= kEferLongModeEnabledActive;
-    Check(env, "ioctl(KVM_SET_SREGS)", ioctl(fd_, KVM_SET_SREGS, &sregs));
-    struct kvm_regs regs = {};
-    regs.rip = U64Arg(info, 0);
-    regs.rsi = U64Arg(info, 1);
-    regs.rflags = 2;
-    Check(env, "ioctl(KVM_SET_REGS)", ioctl(fd_, KVM_SET_REGS, &regs));
+    LongMode start = {U64Arg(info, 0), U64Arg(info, 1), U64Arg(info, 2), U64Arg(info, 3)};
+    vmm::SetLongMode(info.Env(), fd_, start);
   }
 
   // run(onExit, onEnd): starts the thread. onExit(space, address, length, isWrite) is called for
