@@ -55,17 +55,33 @@ export async function onHost(project: string): Promise<LayerResult> {
   return onNode(project, process.execPath);
 }
 
-/** A layer that runs on this machine, under the Node of a line. */
-export async function onNodeLine(project: string, line: NodeLine): Promise<LayerResult> {
-  return onNode(project, await nodeBinary(line));
+/** A layer that runs on this machine, under the Nodes of these lines: two at once, as it takes one processor. */
+export async function onNodeLines(
+  project: string,
+  lines: readonly NodeLine[],
+): Promise<LayerResult[]> {
+  const results: LayerResult[] = [];
+  for (let i = 0; i < lines.length; i += 2) {
+    const binaries: string[] = [];
+    for (const line of lines.slice(i, i + 2)) binaries.push(await nodeBinary(line));
+    const pair = binaries.map((binary) => onNode(project, binary, { beside: binaries.length > 1 }));
+    results.push(...(await Promise.all(pair)));
+  }
+  return results;
 }
 
-async function onNode(project: string, binary: string): Promise<LayerResult> {
+/** `beside`: others run at the same time. */
+async function onNode(
+  project: string,
+  binary: string,
+  { beside = false } = {},
+): Promise<LayerResult> {
   const node = execFileSync(binary, ['-p', 'process.versions.node'], { encoding: 'utf8' }).trim();
-  heading(`${project}, Node ${node}`);
+  const title = `${project}, Node ${node}`;
+  if (!beside) heading(title);
   const report = reportFile(`${project}-${node}`);
   const started = performance.now();
-  const exitCode = await run(vitest(project), { binary, report });
+  const exitCode = await run(vitest(project), { binary, report, ...(beside ? { title } : {}) });
   const kernel = project === 'kernel' ? release() : '';
   return {
     layer: project,
@@ -129,7 +145,9 @@ export async function vmmInVms(kernels: readonly string[]): Promise<LayerResult[
 
 /** No test at all is no error here: `countReport` sees to it. */
 function vitest(project: string): string[] {
-  return [VITEST, 'run', '--project', project, '--passWithNoTests'];
+  // Otherwise vitest leaves one processor to itself, which is half of many machines.
+  const workers = project === 'fuzz' ? ['--maxWorkers', '100%'] : [];
+  return [VITEST, 'run', '--project', project, '--passWithNoTests', ...workers];
 }
 
 /** A place for a report, with no older one in it. */

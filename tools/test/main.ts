@@ -3,7 +3,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { NODE_LINES, type NodeLine } from '../addon/node-lines.js';
 import { columns } from '../cli/output.js';
-import { inVm, lint, onHost, onNodeLine, vmmInVms } from './layers.js';
+import { inVm, lint, onHost, onNodeLines, vmmInVms } from './layers.js';
 import { closingLine, type LayerResult, tableRows, total } from './results.js';
 
 const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'kernel', 'vmm'] as const;
@@ -28,7 +28,7 @@ async function runLayers({ layer, node, kernel, host }: Options): Promise<LayerR
   for (const name of LAYERS.filter((known) => layer.includes(known))) {
     if (name === 'lint') results.push(await lint());
     else if (ON_EVERY_NODE.includes(name)) {
-      for (const line of node) results.push(await onNodeLine(name, line));
+      results.push(...(await onNodeLines(name, node)));
     } else if (!(name === 'kernel' || name === 'vmm') || host) results.push(await onHost(name));
     else if (name === 'vmm') {
       results.push(...(await vmmInVms(kernel.length > 0 ? kernel : VMM_KERNELS)));
