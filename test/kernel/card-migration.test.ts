@@ -119,7 +119,7 @@ function startTarget(tap: Tap) {
 }
 
 test('every frame arrives once and in order, both ways, before and after', {
-  timeout: 90_000,
+  timeout: 180_000,
 }, async () => {
   const memory = GuestMemory.create([{ guestAddress: 0n, size: MEMORY_SIZE }]);
   cleanup(() => memory.close());

@@ -11,7 +11,7 @@ export function tapName(): string {
 }
 
 /** Waits up to `limit` ms until `happened` is true. */
-export async function until(happened: () => boolean, what: string, limit = 10_000): Promise<void> {
+export async function until(happened: () => boolean, what: string, limit = 40_000): Promise<void> {
   const deadline = Date.now() + limit;
   while (!happened()) {
     if (Date.now() > deadline) throw new Error(`${what}: not within ${limit} ms`);

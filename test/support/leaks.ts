@@ -23,7 +23,7 @@ export async function leakSnapshot(): Promise<LeakSnapshot> {
  * Fails where anything is held that was not in `before`. Waits up to `limit` ms: a mapping goes in a
  * finalizer on a later tick, a worker some time after its device.
  */
-export async function expectNoLeaks(before: LeakSnapshot, limit = 5000): Promise<void> {
+export async function expectNoLeaks(before: LeakSnapshot, limit = 20_000): Promise<void> {
   const deadline = Date.now() + limit;
   for (;;) {
     const added = difference(await leakSnapshot(), before);

@@ -38,7 +38,7 @@ export interface ChildOptions {
   library?: string;
   /** Descriptors that it may have open. */
   files?: number;
-  /** Kills the child after this many ms. Default: 20 000. */
+  /** Kills the child after this many ms. Default: 50 000. */
   limit?: number;
 }
 
@@ -89,7 +89,7 @@ export function runModule(source: string, options: ChildOptions = {}): Promise<E
       cwd: folder,
       env: { ...env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: options.limit ?? 20_000,
+      timeout: options.limit ?? 50_000,
       killSignal: 'SIGKILL',
     });
     let stdout = '';

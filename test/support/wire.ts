@@ -5,7 +5,7 @@ import { checkFrameBytes, ETHERTYPE, type LengthOf, writeFrame } from './frames.
 
 const BATCH = 64;
 /** Waiting longer than this for the next frame fails, in ms. */
-const PATIENCE = 15_000;
+const PATIENCE = 60_000;
 
 /** Fails a loop that makes no progress. */
 export class Patience {

@@ -31,7 +31,7 @@ export class GuestShell {
   }
 
   /** Runs a command of one line; they take turns. `limit`: milliseconds. */
-  run(command: string, limit = 60_000): Promise<ShellResult> {
+  run(command: string, limit = 120_000): Promise<ShellResult> {
     const result = this.#last.then(() => this.#run(command, limit));
     this.#last = result.catch(() => {});
     return result;
