@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "fd.h"
@@ -91,8 +90,6 @@ static Napi::Value MapAnonymous(const Napi::CallbackInfo& info) {
   size_t before = (alignment - reinterpret_cast<uintptr_t>(start) % alignment) % alignment;
   if (before > 0) munmap(start, before);
   if (before < alignment) munmap(start + before + size, alignment - before);
-  // As a memfd shows its name in /proc; a kernel without CONFIG_ANON_VMA_NAME refuses.
-  prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start + before, size, "guest-memory");
   return Own(info.Env(), start + before, size);
 }
 
