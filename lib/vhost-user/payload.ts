@@ -61,10 +61,7 @@ export function bytesOf(view: DataView): Uint8Array {
 
 /** No payload. */
 export const NOTHING: Payload<undefined> = {
-  shape: 'undefined',
-  fits: (bytes) => bytes === 0,
-  sizes: '0',
-  sizeOf: () => 0,
+  ...ofSize(0, 'undefined'),
   read: () => undefined,
   write: () => undefined,
 };
