@@ -52,7 +52,7 @@ if (process.env.MIGRATION_TARGET) {
     guest.resume();
     guest.maskAll(false);
     const running = guest;
-    const deadline = Date.now() + 20_000;
+    const deadline = Date.now() + 60_000;
     while (running.received < receive || running.sent < send) {
       if (Date.now() > deadline) break;
       running.send(Math.min(send, running.sent + 8));
