@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 /** `npm test`: every layer from cheap to real, and one table of them all. */
 import { Command, InvalidArgumentError } from 'commander';
-import { NODE_LINES, type NodeLine } from '../addon/node-lines.js';
+import { NODE_LINES, type NodeLine, nodeBinary } from '../addon/node-lines.js';
 import { columns } from '../cli/output.js';
-import { inVm, lint, onHost, onNodeLines, vmmInVms } from './layers.js';
+import { progressOn } from '../test-vm/progress.js';
+import { GUEST_PROGRAMS, guestFiles } from '../vmm/guest/guest-files.js';
+import { inVm, lint, onHost } from './layers.js';
 import { closingLine, type LayerResult, tableRows, total } from './results.js';
+import { runInSlots } from './slots.js';
 
 const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'kernel', 'vmm'] as const;
 type Layer = (typeof LAYERS)[number];
@@ -13,8 +16,8 @@ const ON_EVERY_NODE: readonly Layer[] = ['unit', 'native'];
 
 /** The kernel lines that are supported, oldest first. */
 const KERNELS = ['6.1', '6.12', '7.3'];
-/** Those under which the VMM runs: it is another kernel's interface, and the outermost lines will do. */
-const VMM_KERNELS = ['6.1', '7.3'];
+/** Those under which the VMM runs, the longer run first: it is another kernel's interface, and the outermost lines will do. */
+const VMM_KERNELS = ['7.3', '6.1'];
 
 interface Options {
   layer: Layer[];
@@ -23,22 +26,23 @@ interface Options {
   host?: boolean;
 }
 
-async function runLayers({ layer, node, kernel, host }: Options): Promise<LayerResult[]> {
-  const results: LayerResult[] = [];
-  for (const name of LAYERS.filter((known) => layer.includes(known))) {
-    if (name === 'lint') results.push(await lint());
-    else if (ON_EVERY_NODE.includes(name)) {
-      results.push(...(await onNodeLines(name, node)));
-    } else if (!(name === 'kernel' || name === 'vmm') || host) results.push(await onHost(name));
-    else if (name === 'vmm') {
-      results.push(...(await vmmInVms(kernel.length > 0 ? kernel : VMM_KERNELS)));
-    } else {
-      for (const line of kernel.length > 0 ? kernel : KERNELS) {
-        results.push(await inVm('kernel', line));
-      }
-    }
+/** What is to be run, each a row of the table, from cheap to real. */
+function jobs({ layer, node, kernel, host }: Options): (() => Promise<LayerResult>)[] {
+  const lines = (otherwise: string[]) => (kernel.length > 0 ? kernel : otherwise);
+  return LAYERS.filter((known) => layer.includes(known)).flatMap((name) => {
+    if (name === 'lint') return [lint];
+    if (ON_EVERY_NODE.includes(name)) return node.map((line) => () => onHost(name, line));
+    if (host || !(name === 'kernel' || name === 'vmm')) return [() => onHost(name)];
+    return lines(name === 'kernel' ? KERNELS : VMM_KERNELS).map((line) => () => inVm(name, line));
+  });
+}
+
+/** What several jobs would download at once, or a machine that has no network to do it by. */
+async function prepare({ layer, node, host }: Options): Promise<void> {
+  if (layer.some((name) => ON_EVERY_NODE.includes(name))) {
+    for (const line of node) await nodeBinary(line);
   }
-  return results;
+  if (layer.includes('vmm') && !host) await guestFiles(GUEST_PROGRAMS, progressOn(process.stderr));
 }
 
 /** Takes a value as often as it is given, where it is one of `choices`. */
@@ -59,12 +63,14 @@ const program = new Command('test')
   .option('--host', "the layers kernel and vmm on this machine's own kernel, as root")
   .parse();
 
-const chosen = program.opts<Options>();
-const results = await runLayers({
-  ...chosen,
-  layer: chosen.layer.length > 0 ? chosen.layer : [...LAYERS],
-  node: chosen.node.length > 0 ? chosen.node : [...NODE_LINES],
-});
+const given = program.opts<Options>();
+const chosen: Options = {
+  ...given,
+  layer: given.layer.length > 0 ? given.layer : [...LAYERS],
+  node: given.node.length > 0 ? given.node : [...NODE_LINES],
+};
+await prepare(chosen);
+const results = await runInSlots(jobs(chosen));
 
 process.stdout.write(`\n${columns(tableRows(results)).join('\n')}\n\n${closingLine(results)}\n`);
 const { failed, skipped } = total(results);
