@@ -15,7 +15,7 @@ import {
   VirtioNetDevice,
   VirtioPciTransport,
 } from '../../lib/index.js';
-import { BUILT } from '../support/child.js';
+import { MODULES } from '../support/child.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { checkFrameBytes, ETHERTYPE, writeFrame } from '../support/frames.js';
 import { tapName, until } from '../support/host.js';
@@ -78,7 +78,7 @@ function startTarget(tap: Tap) {
   cleanup(() => rmSync(folder, { recursive: true, force: true }));
   mkdirSync(join(folder, 'test/support'), { recursive: true });
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
-  symlinkSync(fileURLToPath(new URL('.', BUILT)), join(folder, 'lib'));
+  symlinkSync(fileURLToPath(MODULES), join(folder, 'lib'));
   for (const name of ['migration-target', 'moving-guest', 'pci-driver', 'frames']) {
     const source = readFileSync(join(import.meta.dirname, `../support/${name}.ts`), 'utf8');
     const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
