@@ -1,31 +1,20 @@
-/** What happens a thousand times: nothing grows. Each in a process of its own, so that it may crash. */
-import { rmSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+/**
+ * What happens a thousand times: nothing grows. Each in a process of its own, so that it may crash. Emulated, it is
+ * a third of the kernel layer’s time: one kernel has all of it, and others a fifth, in which what grows by a
+ * descriptor, a thread or a mapping shows as well.
+ */
+import { release } from 'node:os';
+import { expect, test } from 'vitest';
 import { BUILT, runChild } from '../support/child.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { tapName } from '../support/host.js';
 
 holdNothingLeaks();
 
-/**
- * The library as one file beside its own, which finds the addon as they do: of a worker's short life
- * most is otherwise spent on a hundred small files, four minutes of this test.
- */
-const ONE_FILE = new URL('one-file.mjs', BUILT);
-
-beforeAll(async () => {
-  const bundle = await rolldown({
-    input: fileURLToPath(BUILT),
-    platform: 'node',
-    external: /^node:/,
-  });
-  await bundle.write({ file: fileURLToPath(ONE_FILE), format: 'esm' });
-  await bundle.close();
-});
-
-afterAll(() => rmSync(ONE_FILE, { force: true }));
+/** How much of the full count this kernel has: all of it but on the oldest and the newest line. */
+const PART = /^(6\.1|7)\./.test(release()) ? 0.2 : 1;
+/** A count in the scripts below, in fours as they do it. */
+const part = (count: number) => Math.ceil((PART * count) / 4) * 4;
 
 /** Longest run in a software-emulated machine, in ms. */
 const LIMIT = 900_000;
@@ -73,6 +62,11 @@ const HELD = `
   }
 `;
 
+/** All of a count's parts. */
+function total(counts: Record<string, number>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}
+
 interface Grown {
   before: { rss: number };
   middle: { rss: number };
@@ -83,7 +77,7 @@ interface Grown {
 async function expectNoGrowth(script: string): Promise<void> {
   const { code, stdout, stderr } = await runChild(HELD + script, {
     nodeArgs: ['--expose-gc'],
-    args: [tapName().slice(0, 8), ONE_FILE.href],
+    args: [tapName().slice(0, 8), BUILT],
     limit: LIMIT,
   });
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -92,8 +86,10 @@ async function expectNoGrowth(script: string): Promise<void> {
   expect({ ...after, rss: 0 }).toEqual({ ...before, rss: 0 });
 }
 
+const CYCLES = { before: 100, first: part(452), second: part(448) };
+
 test(
-  'a port that is opened and closed 1,000 times leaves nothing and grows nothing',
+  `a port that is opened and closed ${total(CYCLES)} times leaves nothing and grows nothing`,
   () =>
     expectNoGrowth(`
     async function cycle(i) {
@@ -105,18 +101,20 @@ test(
       for (let done = 0; done < count; done += 4) await Promise.all([0, 1, 2, 3].map(cycle));
     }
     // The first ones fill the engine's caches and start libuv's threads.
-    await cycles(100);
+    await cycles(${CYCLES.before});
     const before = await settled(held());
-    await cycles(452);
+    await cycles(${CYCLES.first});
     const middle = await settled(before);
-    await cycles(448);
+    await cycles(${CYCLES.second});
     console.log(JSON.stringify({ before, middle, after: await settled(before) }));
   `),
   LIMIT,
 );
 
+const ENDS = { before: 20, first: part(92), second: part(88) };
+
 test(
-  'worker threads terminated 200 times at random moments, with ports open, leave nothing',
+  `worker threads terminated ${total(ENDS)} times at random moments, with ports open, leave nothing`,
   () =>
     expectNoGrowth(`
     import { Worker } from 'node:worker_threads';
@@ -150,11 +148,11 @@ test(
     async function ends(count) {
       for (let done = 0; done < count; done += 4) await Promise.all([0, 1, 2, 3].map(end));
     }
-    await ends(20);
+    await ends(${ENDS.before});
     const before = await settled(held());
-    await ends(92);
+    await ends(${ENDS.first});
     const middle = await settled(before);
-    await ends(88);
+    await ends(${ENDS.second});
     console.log(JSON.stringify({ before, middle, after: await settled(before) }));
   `),
   LIMIT,
