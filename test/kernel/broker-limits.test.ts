@@ -79,7 +79,7 @@ describe('a client', () => {
       tap,
     );
     expect(seen).toBe(tap);
-    await until(() => refused.length === 101, 'the time of the 16 is over', 30_000);
+    await until(() => refused.length === 101, 'the time of the 16 is over');
     kept(await requestQueues(path, tap));
   });
 });

@@ -105,7 +105,7 @@ describe('a process without rights', () => {
       );
     const exchange = async () => {
       const received = () => readFileSync(`/sys/class/net/${tap}/statistics/rx_packets`, 'utf8');
-      await until(() => exists(tap) && Number(received()) > 0, 'the port says hello', 60_000);
+      await until(() => exists(tap) && Number(received()) > 0, 'the port says hello');
       const there = new Wire(tap);
       cleanup(() => there.close());
       const back = new Wire(tap);

@@ -17,11 +17,7 @@ async function open(
 ): Promise<{ run: Run; taps: string[]; ends: FlowSocket[] }> {
   const taps = [tapName(), tapName()] as [string, string];
   const run = cli(['attach', taps[0], '--bridge', taps[1], ...options]);
-  await until(
-    () => run.lines.filter(({ event }) => event === 'attached').length === 2,
-    'two TAPs',
-    30_000,
-  );
+  await until(() => run.lines.filter(({ event }) => event === 'attached').length === 2, 'two TAPs');
   const ends = taps.map((tap) => {
     hush(tap);
     const end = new FlowSocket(tap);

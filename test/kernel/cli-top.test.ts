@@ -106,7 +106,7 @@ describe('on a terminal', () => {
 
   test('Ctrl-C gives the terminal back too', async () => {
     const shown = onTerminal('--interval 0.2');
-    await until(() => shown.stdout.includes('\x1b[H'), 'it draws', 30_000);
+    await until(() => shown.stdout.includes('\x1b[H'), 'it draws');
     const { pid } = shown.child;
     const command = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
     process.kill(command, 'SIGINT');

@@ -54,7 +54,7 @@ class Echo {
   }
 
   async line(): Promise<string> {
-    await until(() => this.#lines.length > 0, 'the process says something', 30_000);
+    await until(() => this.#lines.length > 0, 'the process says something');
     return this.#lines.shift() as string;
   }
 
@@ -93,7 +93,7 @@ class Load {
       this.step(count);
       return this.answers.length >= wanted;
     };
-    await until(come, `${more} answers`, 30_000);
+    await until(come, `${more} answers`);
   }
 
   async run(ms: number, count: number): Promise<void> {

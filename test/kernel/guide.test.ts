@@ -21,7 +21,7 @@ async function feed(name: string, run: Run): Promise<void> {
       return false;
     }
   };
-  await until(() => up() || run.child.exitCode !== null, 'the port opens', 60_000);
+  await until(() => up() || run.child.exitCode !== null, 'the port opens');
   if (!up()) return;
   try {
     const socket = PacketSocket.open(name);

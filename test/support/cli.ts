@@ -76,7 +76,6 @@ export class Run {
     await until(
       () => find() !== undefined || this.child.exitCode !== null,
       `a line '${event}' of: ${this.stdout}${this.stderr}`,
-      60_000,
     );
     const found = find();
     if (!found) throw new Error(`no line '${event}' in: ${this.stdout}${this.stderr}`);

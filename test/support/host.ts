@@ -10,8 +10,8 @@ export function tapName(): string {
   return `t${randomBytes(5).toString('hex')}`;
 }
 
-/** Waits up to `limit` ms until `happened` is true. */
-export async function until(happened: () => boolean, what: string, limit = 40_000): Promise<void> {
+/** Waits up to `limit` ms until `happened` is true: it is for what hangs, as an emulated process starts for a minute. */
+export async function until(happened: () => boolean, what: string, limit = 90_000): Promise<void> {
   const deadline = Date.now() + limit;
   while (!happened()) {
     if (Date.now() > deadline) throw new Error(`${what}: not within ${limit} ms`);
