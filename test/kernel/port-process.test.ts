@@ -132,7 +132,7 @@ test('garbage collection during traffic both ways damages nothing', async () => 
   const timer = setInterval(() => {
     gc();
     collections++;
-  }, 1);
+  }, 10);
   try {
     const length = (n: number) => 60 + ((n * 13) % 1400);
     await hostToPort(wire, port, 1000, length);
