@@ -21,7 +21,7 @@ const VITEST = 'node_modules/vitest/vitest.mjs';
  * A machine of one layer. One processor: QEMU's emulation of several loses the state of a guest's guests, and two
  * machines of one each are sooner done than one of two after another. Its longest run is in seconds.
  */
-const MACHINE = ['--cpus', '1', '--timeout', '2700'];
+const MACHINE = ['--cpus', '1', '--timeout', '4500'];
 /**
  * How often a machine that failed is started again. Of those whose guests have guests one in some ten minutes stands
  * still (seen on 7.3: no processor time at all, no interrupt taken).
