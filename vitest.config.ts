@@ -32,6 +32,7 @@ export default defineConfig({
       layer('native', 90_000),
       layer('fuzz', 600_000),
       layer('package', 300_000),
+      layer('peers', 300_000),
       layer('kernel', 180_000),
       layer('vmm', 300_000),
     ],
