@@ -194,6 +194,7 @@ export interface Native {
   ): number;
 
   unixOpen(type: number): Fd | Errno;
+  unixPair(type: number): [Fd, Fd] | Errno;
   unixBind(fd: Fd, path: string): number;
   unixListen(fd: Fd, backlog: number): number;
   unixAccept(fd: Fd): Fd | Errno;

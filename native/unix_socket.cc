@@ -20,6 +20,16 @@ static Napi::Value Open(const Napi::CallbackInfo& info) {
   return FdResult(info.Env(), Checked(socket(AF_UNIX, type, 0)));
 }
 
+// unixPair(type): [fd, fd], connected with each other, as unixOpen has them.
+static Napi::Value Pair(const Napi::CallbackInfo& info) {
+  int numbers[2];
+  int type = I32(info, 0) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  if (socketpair(AF_UNIX, type, 0, numbers) < 0) return Result(info.Env(), -errno);
+  Napi::Array fds = Napi::Array::New(info.Env());
+  for (uint32_t i = 0; i < 2; i++) fds.Set(i, Fd::New(info.Env(), numbers[i]));
+  return fds;
+}
+
 // A path as an address, for bind or connect; longer than 107 bytes it is -ENAMETOOLONG.
 static Napi::Value WithAddress(const Napi::CallbackInfo& info,
                                int (*call)(int, const struct sockaddr*, socklen_t)) {
@@ -153,6 +163,7 @@ static Napi::Value Receive(const Napi::CallbackInfo& info) {
 
 void InitUnixSocket(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "unixOpen", Open);
+  Export(env, exports, "unixPair", Pair);
   Export(env, exports, "unixBind", Bind);
   Export(env, exports, "unixListen", Listen);
   Export(env, exports, "unixAccept", Accept);

@@ -83,6 +83,15 @@ export class UnixSocket extends Descriptor {
     }
   }
 
+  /** Two that are connected with each other: one to keep, one to give away. Throws `EMFILE`, `ENFILE`. */
+  static pair(type: UnixSocketType): [UnixSocket, UnixSocket] {
+    const [near, far] = checkedValue<[Fd, Fd]>(
+      native.unixPair(socketType(type)),
+      'socketpair(AF_UNIX)',
+    );
+    return [new UnixSocket(near), new UnixSocket(far)];
+  }
+
   /**
    * A duplicate of a connected socket that somebody else owns. The open file that both share becomes
    * non-blocking. Throws `EBADF`.

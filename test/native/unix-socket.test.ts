@@ -60,6 +60,26 @@ describe('a stream socket', () => {
   });
 });
 
+describe('a pair', () => {
+  test('is connected with itself, without a path', () => {
+    const [near, far] = UnixSocket.pair('seqpacket').map(kept) as [UnixSocket, UnixSocket];
+    near.send(bytes('one'));
+    near.send(bytes('two'));
+    expect(receive(far)?.text).toBe('one');
+    far.send(bytes('back'));
+    expect(receive(near)?.text).toBe('back');
+    expect(near.peer.pid).toBe(process.pid);
+  });
+
+  test('of streams has no boundaries, and its ends never block', () => {
+    const [near, far] = UnixSocket.pair('stream').map(kept) as [UnixSocket, UnixSocket];
+    expect(receive(far)).toBeUndefined();
+    near.send(bytes('one'));
+    near.send(bytes('two'));
+    expect(receive(far)?.text).toBe('onetwo');
+  });
+});
+
 describe('the end of a connection', () => {
   test('is a message of 0 bytes, again and again, after what was sent', () => {
     const [near, far] = socketPair();
