@@ -136,6 +136,7 @@ export {
   decodeVhostUserMessage,
   encodeVhostUserReply,
   encodeVhostUserRequest,
+  vhostUserRequestName,
 } from './vhost-user/codec.js';
 export {
   VhostUserConnection,
@@ -150,7 +151,12 @@ export type {
   VhostUserTransferDeviceState,
   VhostUserTransferReply,
 } from './vhost-user/device-payloads.js';
-export type { VhostUserDirection } from './vhost-user/header.js';
+export {
+  HEADER_SIZE as VHOST_USER_HEADER_SIZE,
+  type Header as VhostUserHeader,
+  readVhostUserHeader,
+  type VhostUserDirection,
+} from './vhost-user/header.js';
 export type {
   VhostUserInflight,
   VhostUserLog,

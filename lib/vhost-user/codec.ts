@@ -47,6 +47,14 @@ export function ruleOf(name: VhostUserRequestName): VhostUserMessageRule {
   return VHOST_USER_MESSAGES[name];
 }
 
+/** Which of `requester`'s requests has this id; undefined for an id that the table does not know. */
+export function vhostUserRequestName(
+  requester: VhostUserRequester,
+  id: number,
+): VhostUserRequestName | undefined {
+  return NAMES.get(`${requester} ${id}`);
+}
+
 /**
  * The bytes of a request, that `descriptors` descriptors are to go with. Throws
  * `ERR_INVALID_ARG_VALUE` for a payload, or a number of descriptors, that the request cannot have.

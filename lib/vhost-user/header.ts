@@ -13,11 +13,12 @@ export type VhostUserDirection = 'requests' | 'replies';
 
 const HEADER = struct({ request: 'u32', flags: 'u32', size: 'u32' });
 
-/** Bytes before the payload. */
+/** Bytes of a message before its payload. */
 export const HEADER_SIZE = HEADER.size;
 
 const REPLY_FLAGS = VHOST_USER_VERSION | VHOST_USER_REPLY;
 
+/** What the first 12 bytes of a message say. */
 export interface Header {
   /** Id of the request. */
   request: number;
@@ -28,6 +29,11 @@ export interface Header {
 
 export function writeHeader(view: DataView, header: Header): void {
   HEADER.write(view, header);
+}
+
+/** The fields of a header as they stand, sound or not: for who looks on. Throws a `RangeError` below 12 bytes. */
+export function readVhostUserHeader(bytes: Uint8Array): Header {
+  return HEADER.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }
 
 /** Reads the header of a message. Throws an `Error` that says what no message of this direction has. */

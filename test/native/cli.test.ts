@@ -16,7 +16,7 @@ test('--help shows the commands and the exit codes on stdout', async () => {
   const run = cli(['--help']);
   expect(await run.exitCode()).toBe(0);
   expect(run.stdout).toMatch(/^ {2}doctor /m);
-  for (const command of ['attach', 'broker', 'exec']) {
+  for (const command of ['attach', 'broker', 'exec', 'top', 'trace']) {
     expect(run.stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
   }
   expect(run.stdout).toContain('Exit status: 0 done, 1 failed, 2 wrong usage, 3 ');
@@ -121,6 +121,12 @@ describe('wrong usage is one line that says what is wrong, and exit code 2', () 
       'more queues than there are',
       ['exec', 't0', '--broker', '/x', '--queues', '257', '--', 'true'],
       /1 to 256/,
+    ],
+    ['a trace of nobody', ['trace', '/x'], /--to <SOCKET>/],
+    [
+      'a trace of itself',
+      ['trace', '/tmp/x', '--to', '/tmp/../tmp/x'],
+      /listen itself[\s\S]*trace --help/,
     ],
     ['a frame that is too short', ['attach', 't0', '--txpkts', '41'], /42 to/],
   ])('%s', async (_what, args, message) => {

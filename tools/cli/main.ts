@@ -19,6 +19,7 @@ async function main(args: readonly string[]): Promise<number> {
     { exec },
     { top },
     { addTopOptions },
+    { trace },
   ] = await Promise.all([
     import('./attach/attach.js'),
     import('./attach/options.js'),
@@ -28,6 +29,7 @@ async function main(args: readonly string[]): Promise<number> {
     import('./exec/exec.js'),
     import('./top/top.js'),
     import('./top/options.js'),
+    import('./trace/trace.js'),
   ]);
   let exitCode = EXIT_DONE;
   const program = new Command('vhost-net')
@@ -108,6 +110,26 @@ Examples:
     .action(async (taps: string[], options) => {
       exitCode = await top(taps, options, interruptible());
     });
+  program
+    .command('trace')
+    .description('show what a vhost-user front end and back end say to each other')
+    .argument('<socket>', 'where the one of them connects')
+    .requiredOption('--to <SOCKET>', 'where the other listens')
+    .option('--json', 'print a JSON line for each message', false)
+    .addHelpText(
+      'after',
+      `
+Whoever connects to <socket> is connected to the other, and everything passes unchanged, descriptors too; what is no
+message of the protocol is shown as such and passes as well. Which of the two is the front end shows itself: it
+speaks first. The socket of the back end's own requests is followed too.
+
+Examples:
+  vhost-net trace /run/vm1.sock --to /run/vhost-user1.sock
+  qemu-system-x86_64 ... -chardev socket,id=c0,path=/run/vm1.sock -netdev vhost-user,id=n0,chardev=c0`,
+    )
+    .action(async (socket: string, options) => {
+      exitCode = await trace(socket, options, interruptible());
+    });
   await program.parseAsync(args, { from: 'user' });
   return exitCode;
 }
@@ -150,7 +172,7 @@ try {
       .filter((word) => !word.startsWith('-'))
       .join(' ');
     process.stderr.write(describeError(error, doing));
-    if (error instanceof UsageError) process.stderr.write('See vhost-net attach --help.\n');
+    if (error instanceof UsageError) process.stderr.write(`See vhost-net ${args[0]} --help.\n`);
     process.exitCode = exitCodeOf(error);
   }
 }

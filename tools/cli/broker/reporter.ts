@@ -1,5 +1,6 @@
 /** How `broker` tells what it does: a line for each client on a terminal, JSON lines otherwise. */
 import type { AllowEntry, BrokerGrant, BrokerRefusal } from '../../../lib/index.js';
+import { printable } from '../printable.js';
 
 export interface Listening {
   socket: string;
@@ -28,7 +29,7 @@ export function jsonReporter(write: (text: string) => void): BrokerReporter {
 export function terminalReporter(write: (text: string) => void): BrokerReporter {
   // A client chooses what it asks for: nothing of it may steer the terminal.
   const line = (text: string) =>
-    write(`${new Date().toLocaleTimeString('en-GB')}  ${text.replace(/\p{C}/gu, '?')}\n`);
+    write(`${new Date().toLocaleTimeString('en-GB')}  ${printable(text)}\n`);
   const who = ({ peer }: { peer: BrokerGrant['peer'] }) => `uid ${peer.uid}, pid ${peer.pid}`;
   const pairs = (queues: number) => `${queues} queue pair${queues === 1 ? '' : 's'}`;
   return {

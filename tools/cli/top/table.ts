@@ -1,5 +1,6 @@
 /** The view as a table: a row for each port, and one for each queue pair whose rings are known. */
 import { short } from '../numbers.js';
+import { printable } from '../printable.js';
 import type { PairView, PortView } from './view.js';
 
 /** What is not known. */
@@ -71,9 +72,4 @@ function pairCells(pair: PairView): string[] {
 
 function number(value: number): string {
   return short(value).trimEnd();
-}
-
-/** A process chooses its name: nothing of it may steer the terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{C}/gu, '?');
 }

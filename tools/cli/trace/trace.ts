@@ -1,0 +1,121 @@
+/** `vhost-net trace SOCKET --to SOCKET`: sits between a front end and a back end, and tells what they say. */
+import { once } from 'node:events';
+import { chownSync, readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { UnixListener, UnixSocket } from '../../../lib/index.js';
+import { EXIT_DONE, UsageError } from '../output.js';
+import { jsonReporter } from './json-reporter.js';
+import type { Process, TraceReporter } from './reporter.js';
+import { Session } from './session.js';
+import { textReporter } from './text-reporter.js';
+
+export interface TraceOptions {
+  /** Path of the socket to connect to. */
+  to: string;
+  json: boolean;
+}
+
+/** How long nobody is accepted after the process ran out of descriptors, in ms. */
+const PAUSE = 100;
+
+/** Relays until something stops it. Returns the exit code. */
+export async function trace(
+  socket: string,
+  { to, json }: TraceOptions,
+  stop: AbortSignal,
+): Promise<number> {
+  if (resolve(socket) === resolve(to)) {
+    throw new UsageError(`it cannot connect to ${to}, on which it is to listen itself`);
+  }
+  const write = (text: string) => process.stdout.write(text);
+  const reporter = json ? jsonReporter(write) : textReporter(write);
+  using listener = listen(socket, to);
+  using sessions = new Sessions(listener, to, reporter);
+  reporter.listening({ socket, to });
+  sessions.start();
+  if (!stop.aborted) await once(stop, 'abort');
+  sessions.close();
+  reporter.stopped(String(stop.reason));
+  return EXIT_DONE;
+}
+
+/** Whoever may connect to the other socket may connect to this one, which stands in its place. */
+function listen(path: string, to: string): UnixListener {
+  const other = statSync(to, { throwIfNoEntry: false });
+  const mode = other && { mode: other.mode & 0o777 };
+  const listener = UnixListener.listen(path, 'stream', mode);
+  if (other && process.geteuid?.() === 0) chownSync(path, other.uid, other.gid);
+  return listener;
+}
+
+class Sessions {
+  readonly #listener: UnixListener;
+  readonly #to: string;
+  readonly #reporter: TraceReporter;
+  readonly #open = new Set<Session>();
+  #pause: NodeJS.Timeout | undefined;
+  /** Connections so far. */
+  #count = 0;
+
+  constructor(listener: UnixListener, to: string, reporter: TraceReporter) {
+    this.#listener = listener;
+    this.#to = to;
+    this.#reporter = reporter;
+  }
+
+  start(): void {
+    this.#pause = undefined;
+    this.#listener.onConnection(() => this.#accept());
+  }
+
+  close(): void {
+    clearTimeout(this.#pause);
+    this.#listener.close();
+    for (const session of this.#open) session.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #accept(): void {
+    let near: UnixSocket | undefined;
+    try {
+      near = this.#listener.accept();
+    } catch {
+      // It has no room for another descriptor; who connects meanwhile waits.
+      this.#listener.offConnection();
+      this.#pause = setTimeout(() => this.start(), PAUSE);
+    }
+    if (near) this.#begin(near, ++this.#count);
+  }
+
+  #begin(near: UnixSocket, connection: number): void {
+    const from = processOf(near);
+    let far: UnixSocket;
+    try {
+      far = UnixSocket.connect(this.#to, 'stream');
+    } catch (error) {
+      near.close();
+      this.#reporter.refused(connection, from, error as Error);
+      return;
+    }
+    this.#reporter.connected(connection, { from, to: processOf(far) });
+    const session = new Session(near, far, {
+      message: (message) => this.#reporter.message(connection, message),
+      closed: (how) => {
+        this.#open.delete(session);
+        this.#reporter.closed(connection, how);
+      },
+    });
+    this.#open.add(session);
+  }
+}
+
+function processOf({ peer }: UnixSocket): Process {
+  try {
+    return { ...peer, program: readFileSync(`/proc/${peer.pid}/comm`, 'utf8').trimEnd() };
+  } catch {
+    return peer;
+  }
+}
