@@ -9,9 +9,11 @@ import { until } from './host.js';
 /** Characters of output that are kept, the last ones: QEMU in a bad mood writes thousands of lines a second. */
 const KEPT = 64 * 1024;
 /** How long a peer may run, in ms: some of these programs never rest. */
-const LIFE = 150_000;
+const LIFE = 240_000;
+/** How long it may take to say what is waited for, in ms: started, each is busy for seconds, on a busy machine for longer. */
+const PATIENCE = 90_000;
 /** How long it may take to end when it is asked to, in ms. */
-const FAREWELL = 20_000;
+const FAREWELL = 60_000;
 
 /** A folder of the test's own, gone when the test is over. */
 export function peerFolder(): string {
@@ -75,7 +77,7 @@ export class PeerProcess {
   /** What it said, once `words` are among it. Fails where it ends before. */
   async says(words: RegExp): Promise<string> {
     const said = () => words.test(this.#output) || this.#ended !== undefined;
-    await until(said, `${this.#name} says ${words}`).catch((error: Error) => {
+    await until(said, `${this.#name} says ${words}`, PATIENCE).catch((error: Error) => {
       throw new Error(`${error.message}; it said: ${this.#output}`);
     });
     if (words.test(this.#output)) return this.#output;

@@ -6,6 +6,8 @@ import { basename } from 'node:path';
 import { PeerProcess, peerFolder } from './peer-process.js';
 
 const PROMPT = /testpmd> /;
+/** How long something may take to come of it, in ms. */
+const PATIENCE = 90_000;
 
 export interface TestpmdOptions {
   /** Its only port, as `--vdev` has it: {@link vhostPort} or {@link virtioUserPort}. */
@@ -87,7 +89,7 @@ export class Testpmd {
   /** The counters, once they are as they should be. */
   async statsOnce(enough: (stats: TestpmdStats) => boolean): Promise<TestpmdStats> {
     let stats = await this.stats();
-    for (const deadline = Date.now() + 40_000; !enough(stats); stats = await this.stats()) {
+    for (const deadline = Date.now() + PATIENCE; !enough(stats); stats = await this.stats()) {
       if (Date.now() > deadline) throw new Error(`testpmd counted ${JSON.stringify(stats)}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -97,7 +99,7 @@ export class Testpmd {
   /** Whether the other end has made its port usable. */
   async linkUp(): Promise<void> {
     let said = '';
-    for (const deadline = Date.now() + 40_000; !/Link status: up/.test(said); ) {
+    for (const deadline = Date.now() + PATIENCE; !/Link status: up/.test(said); ) {
       if (Date.now() > deadline) throw new Error(`testpmd has no link: ${said}`);
       said = await this.command('show port info 0');
     }

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { duplicate } from '../../lib/host/descriptor.js';
 import {
   type Descriptor,
+  EventFd,
   GuestMemory,
   ReceivedDescriptor,
   type UnixListener,
@@ -13,21 +14,29 @@ import { cli, type Line, type Run } from './cli.js';
 import { until } from './host.js';
 import { kept, listen, receive, socketPath } from './sockets.js';
 
-export interface Traced {
+export interface Trace {
   run: Run;
   /** Where front ends connect. */
   path: string;
+}
+
+export interface Traced extends Trace {
   /** Where the trace connects for each. */
   back: UnixListener;
 }
 
-/** A trace in front of somebody who listens. */
-export async function trace(args: readonly string[] = ['--json']): Promise<Traced> {
-  const back = listen('stream');
+/** A trace in front of who listens on `to`. */
+export async function startTrace(to: string, args: readonly string[] = ['--json']): Promise<Trace> {
   const path = socketPath();
-  const run = cli(['trace', path, '--to', back.path, ...args]);
+  const run = cli(['trace', path, '--to', to, ...args]);
   await until(() => run.stdout.includes('listening') || run.child.exitCode !== null, 'a trace');
-  return { run, path, back };
+  return { run, path };
+}
+
+/** A trace in front of a listener of the test's own. */
+export async function trace(args?: readonly string[]): Promise<Traced> {
+  const back = listen('stream');
+  return { ...(await startTrace(back.path, args)), back };
 }
 
 /** One that connects, and the socket on the other side that comes of it. */
@@ -86,14 +95,14 @@ function receiveOrReset(socket: UnixSocket) {
 }
 
 /** The messages that it told of so far; once there are `count` of them. */
-export async function messages({ run }: Traced, count: number): Promise<Line[]> {
+export async function messages({ run }: Trace, count: number): Promise<Line[]> {
   const told = () => run.lines.filter(({ event }) => event === 'message');
   await until(() => told().length >= count, `${count} messages of: ${run.stdout}${run.stderr}`);
   return told();
 }
 
 /** How many descriptors the trace has open. */
-export function descriptorsOf({ run }: Traced): number {
+export function descriptorsOf({ run }: Trace): number {
   return readdirSync(`/proc/${run.child.pid}/fd`).length;
 }
 
@@ -103,4 +112,9 @@ export function memfd(size: number): Descriptor {
   cleanup(() => memory.close());
   const fd = memory.regions[0]?.fd ?? -1;
   return kept(new ReceivedDescriptor(duplicate(fd)));
+}
+
+/** The numbers in eventfds: which they are. */
+export function counts(fds: readonly number[]): number[] {
+  return fds.map((fd) => kept(EventFd.fromFd(fd)).read());
 }
