@@ -4,7 +4,8 @@
  * the native addon, the compiled TypeScript, and with a flag what the machine itself must have.
  * Says nothing when there is nothing to do. Needs only Node, for it runs before `npm ci`.
  *
- * `node tools/setup/main.mjs [--vm | --tests | --demo | --demo-vmm | --bench | --vmm | --package | --valgrind]`
+ * `node tools/setup/main.mjs [--vm | --tests | --demo | --demo-vmm | --bench | --vmm | --package | --peers |
+ *   --valgrind]`
  */
 import { buildNative, buildTypeScript, buildVmm } from './build.mjs';
 import { installPackages } from './npm.mjs';
@@ -15,8 +16,9 @@ import { exec, fail } from './step.mjs';
 /** @type {Record<string, () => string[]>} What each flag needs, by the names in `programs.mjs`. */
 const NEEDS = {
   '--vm': () => ['vm'],
-  '--tests': () => ['vm', 'net', 'guest', 'tests', 'package'],
+  '--tests': () => ['vm', 'net', 'guest', 'tests', 'package', 'peers'],
   '--package': () => ['package'],
+  '--peers': () => ['peers'],
   '--valgrind': () => ['valgrind'],
   '--demo': () => (hasVhostNet() ? ['net'] : ['vm', 'net']),
   '--vmm': () => ['net'],

@@ -9,7 +9,7 @@ import { inVm, lint, onHost } from './layers.js';
 import { closingLine, type LayerResult, tableRows, total } from './results.js';
 import { runInSlots } from './slots.js';
 
-const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'kernel', 'vmm'] as const;
+const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'peers', 'kernel', 'vmm'] as const;
 type Layer = (typeof LAYERS)[number];
 /** The layers that run under every line of Node. */
 const ON_EVERY_NODE: readonly Layer[] = ['unit', 'native'];
