@@ -67,6 +67,8 @@ export {
   UnixSocket,
   type UnixSocketType,
 } from './host/unix-socket.js';
+export { InProcessBackend } from './in-process/in-process-backend.js';
+export type { InProcessCounters } from './in-process/in-process-counters.js';
 export { completeChecksum } from './net/checksum.js';
 export { MEANING_CHANGERS, negotiate, PORT_FEATURES } from './net/features.js';
 export { flowHash } from './net/flow-hash.js';
@@ -90,6 +92,7 @@ export { Segmenter } from './net/segmenter.js';
 export type { PairBacklog, PortCounters } from './port/counters.js';
 export { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from './port/frame.js';
 export { NetPort } from './port/net-port.js';
+export { PORT_BACKENDS, type PortBackend } from './port/port-backend.js';
 export { type NetPortEvents, PortLifecycle } from './port/port-lifecycle.js';
 export type { NetPortOptions, QueueDescriptors } from './port/port-options.js';
 export type { PortState } from './port/port-state.js';

@@ -22,8 +22,32 @@ export interface Fd {
 export interface Poller {
   readonly error: number;
   close(): void;
+  /** Nothing is told until `resume()`, which returns 0 or `-errno`. */
+  pause(): void;
+  resume(): number;
   ref(): void;
   unref(): void;
+}
+
+/**
+ * Moves frames `first` to `first + count - 1`, and returns how many it tried. `vectors` are the kernel's
+ * `struct iovec`, those of frame `i` up to the one before `ends[i]`; `results` takes bytes or `-errno`.
+ */
+export type MoveFrames = (
+  fd: Fd,
+  vectors: Uint32Array,
+  ends: Uint32Array,
+  results: Int32Array,
+  first: number,
+  count: number,
+) => number;
+
+/** Many `writev` in one system call; `error` is 0 or `-errno`. */
+export interface IoUring {
+  readonly error: number;
+  /** Those behind one that fails are tried too. Returns `-errno` where the kernel takes none. */
+  write: MoveFrames;
+  close(): void;
 }
 
 export interface IotlbFields {
@@ -55,6 +79,7 @@ export interface Received {
 
 export interface Native {
   Fd: new (number: number) => Fd;
+  IoUring: new (entries: number) => IoUring;
   Poller: new (fd: Fd, drain: boolean, callback: (value: number) => void) => Poller;
   pageSize: number;
 
@@ -192,6 +217,11 @@ export interface Native {
     lengths: Uint32Array,
     count: number,
   ): number;
+
+  /** The last vector of each frame is spare room; ends behind a frame that needs it, or that fails. */
+  framesRead: MoveFrames;
+  /** Ends behind a frame that fails. */
+  framesWrite: MoveFrames;
 
   unixOpen(type: number): Fd | Errno;
   unixPair(type: number): [Fd, Fd] | Errno;

@@ -17,6 +17,8 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitNetif(env, exports);
   InitRtnetlink(env, exports);
   InitPacket(env, exports);
+  InitFrames(env, exports);
+  InitIoUring(env, exports);
   InitUnixSocket(env, exports);
   InitKvm(env, exports);
   InitKvmGuest(env, exports);

@@ -33,6 +33,8 @@ void InitConstants(Napi::Env env, Napi::Object exports);
 void InitErrnoTable(Napi::Env env, Napi::Object exports);
 void InitEventFd(Napi::Env env, Napi::Object exports);
 void InitFd(Napi::Env env, Napi::Object exports);
+void InitFrames(Napi::Env env, Napi::Object exports);
+void InitIoUring(Napi::Env env, Napi::Object exports);
 void InitKvm(Napi::Env env, Napi::Object exports);
 void InitKvmGuest(Napi::Env env, Napi::Object exports);
 void InitLayout(Napi::Env env, Napi::Object exports);

@@ -39,7 +39,8 @@ class Poller : public Napi::ObjectWrap<Poller> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(
         env, "Poller",
-        {InstanceMethod<&Poller::Close>("close"), InstanceMethod<&Poller::MakeRef>("ref"),
+        {InstanceMethod<&Poller::Close>("close"), InstanceMethod<&Poller::Pause>("pause"),
+         InstanceMethod<&Poller::Resume>("resume"), InstanceMethod<&Poller::MakeRef>("ref"),
          InstanceMethod<&Poller::MakeUnref>("unref")});
   }
 
@@ -82,6 +83,18 @@ class Poller : public Napi::ObjectWrap<Poller> {
   Napi::Value Close(const Napi::CallbackInfo& info) {
     if (state_) Stop(state_);
     return info.Env().Undefined();
+  }
+
+  // The descriptor is not looked at until resume().
+  Napi::Value Pause(const Napi::CallbackInfo& info) {
+    if (state_) uv_poll_stop(&state_->handle);
+    return info.Env().Undefined();
+  }
+
+  // resume(): 0 or -errno.
+  Napi::Value Resume(const Napi::CallbackInfo& info) {
+    int status = state_ ? uv_poll_start(&state_->handle, UV_READABLE, OnReadable) : UV_EBADF;
+    return Result(info.Env(), status);
   }
 
   Napi::Value MakeRef(const Napi::CallbackInfo& info) {

@@ -58,6 +58,8 @@ export class MemoryRegion {
   readonly size: number;
   /** The address of the first byte in this process. */
   readonly userAddress: bigint;
+  /** @internal The same as a number, which holds it exactly: no mapping begins above 2^53. */
+  readonly address: number;
   /** Offset of the first byte in the file, in bytes; 0 where there is none. */
   readonly fileOffset: number;
   readonly #buffer: ArrayBuffer;
@@ -69,6 +71,7 @@ export class MemoryRegion {
     this.guestAddress = guestAddress;
     this.size = size;
     this.userAddress = mapped.address;
+    this.address = Number(mapped.address);
     this.fileOffset = source?.offset ?? 0;
     this.#buffer = mapped.buffer;
     this.#fd = source?.fd;

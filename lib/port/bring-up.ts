@@ -8,10 +8,10 @@ import { negotiate } from '../net/features.js';
 import { headerLengthOf } from '../net/header.js';
 import { VHOST_NET_F_VIRTIO_NET_HDR } from '../uapi/vhost.js';
 import { hasBit } from '../uapi/virtio-net.js';
-import { KernelBackend } from '../vhost/kernel-backend.js';
 import { VhostNet } from '../vhost/vhost-net.js';
 import { giveBack } from './give-back.js';
 import { obtainOffload, offloadNeeds } from './offload.js';
+import { openPortBackend } from './port-backend.js';
 import { createPortMemory } from './port-memory.js';
 import { type CheckedPortOptions, type QueueSource, requiredFeatures } from './port-options.js';
 import type { PortState } from './port-state.js';
@@ -58,7 +58,8 @@ export async function withParts<T>(
     const fd = stopped?.memory;
     const { memory, pairs: layouts } = createPortMemory({ queueSize, bufferSize, queuePairs, fd });
     undo.unshift(() => memory.close());
-    const backend = KernelBackend.open(taps, { devices: openDevices(source), busyPoll });
+    const devices = openDevices(source);
+    const backend = openPortBackend(taps, options.backend, { devices, busyPoll });
     undo.unshift(() => backend.close());
     // A port that goes on has its features already: all of them must be had here too.
     const asked = stopped ? options.features : requiredFeatures(options.features);

@@ -15,7 +15,8 @@ const ENETDOWN = -100;
 
 /**
  * A port on a TAP: what the host sends to the interface is received here, what is sent here arrives
- * at the host. The kernel's vhost-net moves the frames between the TAP and shared memory.
+ * at the host. The kernel's vhost-net moves the frames between the TAP and shared memory; on a host without it
+ * this process does.
  *
  * With several queue pairs each has a worker of its own. A flow stays on its pair, in both directions,
  * and so in order; two flows may overtake each other.

@@ -93,6 +93,11 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
     return this.#serving.running;
   }
 
+  /** Who moves the frames: `'kernel'`, `'in-process'`, or what the backend is called that it was started with. */
+  get backend(): string {
+    return this.#serving.name;
+  }
+
   /** Whether each queue pair is served while the port runs. */
   get servedPairs(): readonly boolean[] {
     return [...this.#serving.served];

@@ -12,6 +12,7 @@ import {
   VIRTIO_NET_F_MRG_RXBUF,
 } from '../uapi/virtio-net.js';
 import { checkRingSize } from '../vring/layout.js';
+import { PORT_BACKENDS, type PortBackend } from './port-backend.js';
 
 /** Descriptors of a queue pair that somebody with the right opened. They are duplicated. */
 export interface QueueDescriptors {
@@ -56,6 +57,11 @@ export interface NetPortOptions {
    * processor. A port that goes on elsewhere has the default there. Default: 0.
    */
   busyPoll?: number;
+  /**
+   * Who moves the frames: the kernel's vhost-net, or this process, on its event loop. Default: the kernel
+   * where the host has `/dev/vhost-net`, else this process; {@link NetPort.backend} tells which it is.
+   */
+  backend?: PortBackend;
   /** Bring the interface up. Default: true with `tap`, false with `queues`. */
   up?: boolean;
   /** Fail with `EBUSY` rather than join an interface that exists. Default: false. */
@@ -75,6 +81,7 @@ export interface CheckedPortOptions {
   features: bigint;
   offload: OffloadWish;
   busyPoll: number;
+  backend: PortBackend | undefined;
   up: boolean;
 }
 
@@ -121,6 +128,7 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
     bufferSize,
     features,
     offload,
+    backend: checkBackend(options, source),
     busyPoll: checkInteger('busyPoll', options.busyPoll ?? 0, 0, 0xffff_ffff),
     up: options.up ?? 'tap' in source,
   };
@@ -150,6 +158,24 @@ function checkSource(options: NetPortOptions): QueueSource {
     throw valueError('either every queue has a vhost device, or none');
   }
   return { queues };
+}
+
+function checkBackend(
+  { backend, busyPoll }: NetPortOptions,
+  source: QueueSource,
+): PortBackend | undefined {
+  if (backend === undefined) return hasDevices(source) ? 'kernel' : undefined;
+  if (!PORT_BACKENDS.includes(backend)) {
+    throw valueError(`backend must be ${PORT_BACKENDS.join(' or ')}, not ${String(backend)}`);
+  }
+  if (backend === 'in-process' && (hasDevices(source) || busyPoll !== undefined)) {
+    throw valueError("vhost devices and busyPoll are the kernel's: leave them out, or the backend");
+  }
+  return backend;
+}
+
+function hasDevices(source: QueueSource): boolean {
+  return 'queues' in source && source.queues.some(({ vhost }) => vhost !== undefined);
 }
 
 /**

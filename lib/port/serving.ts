@@ -38,6 +38,11 @@ export class Serving {
     this.#served = this.#pairs.map((_, i) => options.served?.[i] ?? true);
   }
 
+  /** Who serves the rings. */
+  get name(): string {
+    return this.#backend.name;
+  }
+
   get running(): boolean {
     return this.#backend.running;
   }

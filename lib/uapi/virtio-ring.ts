@@ -14,6 +14,8 @@ export const VRING_USED_F_NO_NOTIFY = 1;
 
 /** Bytes of `struct vring_desc`. */
 export const VRING_DESC_SIZE = 16;
+/** Bytes of `struct vring_used_elem`. */
+export const VRING_USED_ELEMENT_SIZE = 8;
 /** Alignment of each part, in bytes. */
 export const VRING_DESC_ALIGN = 16;
 export const VRING_AVAIL_ALIGN = 2;

@@ -2,7 +2,7 @@
  * DirtyLog: which pages of guest memory a device has written to, for copying a guest while it runs.
  * The device sets a bit for each page of 4 KiB; harvesting takes the bits away.
  */
-import { closedError, StateError } from '../errors.js';
+import { closedError, rangeError, StateError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import { MemoryRegion } from '../host/memory-region.js';
@@ -115,6 +115,32 @@ export class DirtyLog {
   /** Forgets what was logged. Throws `ERR_CLOSED`. */
   clear(): void {
     for (const _ of this.harvest());
+  }
+
+  /** @internal Marks pages `first` to `last` of guest memory: for a device of this process. */
+  mark(first: number, last: number): void {
+    for (let page = first; page <= last; page++) {
+      Atomics.or(this.#words, Math.floor(page / PAGES_PER_WORD), 1 << (page % PAGES_PER_WORD));
+    }
+  }
+
+  /** @internal Signals the event: something was marked. */
+  tell(): void {
+    try {
+      this.event?.signal();
+    } catch (error) {
+      // A counter that is full has been signalled.
+      if ((error as { code?: string }).code !== 'EAGAIN') throw error;
+    }
+  }
+
+  /** @internal Throws `ERR_OUT_OF_RANGE` for memory that ends behind what the log covers. */
+  checkCovers({ end }: { end: bigint }): void {
+    if (this.end >= end) return;
+    throw rangeError(
+      `the dirty log covers memory up to 0x${this.end.toString(16)}, the guest has some up to 0x${end.toString(16)}`,
+      'make the log with DirtyLog.create() for the memory that the backend has',
+    );
   }
 
   /** @internal Forbids `close()` until `holder` lets go. */

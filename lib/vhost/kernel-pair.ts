@@ -1,5 +1,5 @@
 /** One queue pair of the kernel backend: a vhost device, and the queue that it serves. */
-import { rangeError, StateError } from '../errors.js';
+import { StateError } from '../errors.js';
 import { EventFd } from '../host/event-fd.js';
 import type { PacketQueue } from '../host/packet-queue.js';
 import { logVhost } from '../log.js';
@@ -202,14 +202,8 @@ export class KernelPair {
   }
 
   #setLogBase(log: DirtyLog | undefined): void {
-    const end = this.#context?.config.memory.end ?? 0n;
     // The kernel would set bits behind the log's end all the same.
-    if (log && log.end < end) {
-      throw rangeError(
-        `the dirty log covers memory up to 0x${log.end.toString(16)}, the guest has some up to 0x${end.toString(16)}`,
-        'make the log with DirtyLog.create() for the memory that the backend has',
-      );
-    }
+    log?.checkCovers(this.#context?.config.memory ?? { end: 0n });
     this.vhost.setLogBase(log ?? 0n);
     this.vhost.setLogFd(log?.event ?? null);
   }

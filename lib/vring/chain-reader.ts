@@ -3,25 +3,26 @@
  * and checked after the copy, a chain has no more buffers than the ring has descriptors, and every buffer
  * lies in guest memory.
  */
-import type { GuestMemory, Location } from '../host/guest-memory.js';
+import type { GuestMemory } from '../host/guest-memory.js';
 import {
   VRING_DESC_F_INDIRECT,
   VRING_DESC_F_NEXT,
   VRING_DESC_F_WRITE,
   VRING_DESC_SIZE,
 } from '../uapi/virtio-ring.js';
+import { AddressMap } from './address-map.js';
 import type { Chain } from './chain.js';
 import { DESC_WORDS } from './views.js';
 
 export class ChainReader {
-  readonly #memory: GuestMemory;
+  readonly #addresses: AddressMap;
   readonly #desc: Uint32Array;
   readonly #size: number;
   readonly #indirect: boolean;
 
   /** `desc`: the ring's descriptors; `indirect`: whether VIRTIO_RING_F_INDIRECT_DESC was negotiated. */
   constructor(memory: GuestMemory, desc: Uint32Array, indirect: boolean) {
-    this.#memory = memory;
+    this.#addresses = new AddressMap(memory);
     this.#desc = desc;
     this.#size = desc.length / DESC_WORDS;
     this.#indirect = indirect;
@@ -30,22 +31,24 @@ export class ChainReader {
   /** Reads the chain that begins at `head`. Returns what is wrong with it, or undefined. */
   read(head: number, chain: Chain): string | undefined {
     chain.begin(head);
-    return this.#follow(this.#desc, this.#size, head, chain, false);
+    return this.#follow(this.#desc, 0, this.#size, head, chain);
   }
 
+  /** Follows the chain through the table of `length` descriptors at word `start`. */
   #follow(
     table: Uint32Array,
+    start: number,
     length: number,
     first: number,
     chain: Chain,
-    inTable: boolean,
   ): string | undefined {
+    const inTable = table !== this.#desc;
     let index = first;
     for (let steps = 0; ; steps++) {
       if (index >= length) return `descriptor ${index} of ${length}`;
       // A loop, or a chain through an indirect table that is longer than any that is allowed.
       if (steps >= length || chain.count >= this.#size) return 'a chain longer than the ring';
-      const word = index * DESC_WORDS;
+      const word = start + index * DESC_WORDS;
       const low = table[word] as number;
       const high = table[word + 1] as number;
       const bytes = table[word + 2] as number;
@@ -65,31 +68,35 @@ export class ChainReader {
     if (!this.#indirect) return 'an indirect table, which was not negotiated';
     if (last & VRING_DESC_F_NEXT) return 'an indirect table that goes on in the ring';
     if (bytes === 0 || bytes % VRING_DESC_SIZE !== 0) return `an indirect table of ${bytes} bytes`;
-    const at = this.#locate(low, high, bytes);
-    if (!at) return `an indirect table of ${bytes} bytes at ${hex(low, high)}, outside the memory`;
+    const addresses = this.#addresses;
+    if (!addresses.find(low, high, bytes)) {
+      return `an indirect table of ${bytes} bytes at ${hex(low, high)}, outside the memory`;
+    }
     const length = bytes / VRING_DESC_SIZE;
-    const { region, offset } = at;
+    const { region, offset } = addresses;
     // The table need not lie on a word: then it is copied.
-    const table =
-      offset % 4 === 0
-        ? new Uint32Array(region.buffer, offset, length * DESC_WORDS)
-        : new Uint32Array(region.buffer.slice(offset, offset + bytes));
-    return this.#follow(table, length, 0, chain, true);
+    if (offset % 4 !== 0) {
+      const copy = new Uint32Array(region.buffer.slice(offset, offset + bytes));
+      return this.#follow(copy, 0, length, 0, chain);
+    }
+    const { words } = addresses;
+    if (offset + bytes > words.byteLength) {
+      const far = new Uint32Array(region.buffer, offset, length * DESC_WORDS);
+      return this.#follow(far, 0, length, 0, chain);
+    }
+    return this.#follow(words, offset / 4, length, 0, chain);
   }
 
   #append(low: number, high: number, bytes: number, writable: boolean, chain: Chain) {
     if (!writable && chain.readable < chain.count) {
       return 'a buffer to read behind one to write';
     }
-    const at = this.#locate(low, high, bytes);
-    if (!at) return `a buffer of ${bytes} bytes at ${hex(low, high)}, outside the memory`;
-    chain.append(at.region, at.offset, bytes, writable);
+    const addresses = this.#addresses;
+    if (!addresses.find(low, high, bytes)) {
+      return `a buffer of ${bytes} bytes at ${hex(low, high)}, outside the memory`;
+    }
+    chain.append(addresses.region, addresses.offset, bytes, writable);
     return undefined;
-  }
-
-  #locate(low: number, high: number, bytes: number): Location | undefined {
-    const location = this.#memory.find(address(low, high));
-    return location && location.offset + bytes <= location.region.size ? location : undefined;
   }
 }
 

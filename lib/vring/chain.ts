@@ -49,6 +49,20 @@ export class Chain {
     return this.#lengths[index] as number;
   }
 
+  /** The region that buffer `index` lies in, and where, in bytes from its start. */
+  regionOf(index: number): MemoryRegion {
+    return this.#regions[index] as MemoryRegion;
+  }
+
+  offsetOf(index: number): number {
+    return this.#offsets[index] as number;
+  }
+
+  /** The address of buffer `index` in this process, for a system call. */
+  addressOf(index: number): number {
+    return this.regionOf(index).address + this.offsetOf(index);
+  }
+
   /** A view of buffer `index`: the driver may change it at any time. */
   bytesOf(index: number): Uint8Array {
     const { buffer } = this.#regions[index] as MemoryRegion;

@@ -5,7 +5,11 @@
 import { checkInteger, StateError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import { logVring } from '../log.js';
-import { VRING_AVAIL_F_NO_INTERRUPT, VRING_USED_F_NO_NOTIFY } from '../uapi/virtio-ring.js';
+import {
+  VRING_AVAIL_F_NO_INTERRUPT,
+  VRING_USED_ELEMENT_SIZE,
+  VRING_USED_F_NO_NOTIFY,
+} from '../uapi/virtio-ring.js';
 import { Chain } from './chain.js';
 import { ChainReader } from './chain-reader.js';
 import type { VringAddresses } from './layout.js';
@@ -29,6 +33,10 @@ export class VringDevice {
   readonly size: number;
   /** The chain that {@link VringDevice.take} took last. */
   readonly chain: Chain;
+  /**
+   * Called with what was written of the used ring, in bytes from its start, where a dirty log must know.
+   */
+  onWrite: ((offset: number, bytes: number) => void) | undefined;
   readonly #reader: ChainReader;
   readonly #avail: Uint16Array;
   readonly #used16: Uint16Array;
@@ -80,12 +88,32 @@ export class VringDevice {
     return true;
   }
 
+  /**
+   * Leaves the last `count` chains that were taken in the ring: none of them must have been given back. They
+   * are taken, and looked at, anew.
+   */
+  untake(count: number): void {
+    this.#availNext = (this.#availNext - count) & MASK;
+  }
+
+  /** Leaves the chain taken last in the ring and breaks it: for a chain that is none for this ring. */
+  refuse(what: string): StateError {
+    this.untake(1);
+    return this.#break(`it offers ${what}`);
+  }
+
+  /** Lets {@link VringDevice.take} look once more at what broke the ring. */
+  mend(): void {
+    this.#broken = undefined;
+  }
+
   /** Gives the chain of this head back, with `written` bytes in it; the driver sees it after {@link publish}. */
   give(head: number, written: number): void {
     const at = 1 + 2 * (this.#usedNext & (this.size - 1));
     this.#used32[at] = head;
     this.#used32[at + 1] = written;
     this.#usedNext = (this.#usedNext + 1) & MASK;
+    this.onWrite?.(4 * at, VRING_USED_ELEMENT_SIZE);
   }
 
   /** Shows the driver what was given back. Returns whether it wants a call. */
@@ -95,6 +123,7 @@ export class VringDevice {
     if (now === before) return false;
     Atomics.store(this.#used16, 1, now);
     this.#usedShown = now;
+    this.onWrite?.(2, 2);
     if (!this.#eventIdx) return (Atomics.load(this.#avail, 0) & VRING_AVAIL_F_NO_INTERRUPT) === 0;
     const event = Atomics.load(this.#avail, 2 + this.size);
     return ((now - event - 1) & MASK) < ((now - before) & MASK);
@@ -103,14 +132,23 @@ export class VringDevice {
   /** Asks for no kicks. */
   disableKicks(): void {
     // With an event index it is quiet until it is asked.
-    if (!this.#eventIdx) Atomics.store(this.#used16, 0, VRING_USED_F_NO_NOTIFY);
+    if (!this.#eventIdx) this.#store(0, VRING_USED_F_NO_NOTIFY);
   }
 
-  /** Asks for a kick for the next chain. Returns true where there is one already: look again. */
-  enableKicks(): boolean {
-    if (this.#eventIdx) Atomics.store(this.#used16, 2 + 4 * this.size, this.#availNext);
-    else Atomics.store(this.#used16, 0, 0);
-    return Atomics.load(this.#avail, 1) !== this.#availNext;
+  /**
+   * Asks for a kick when more than `after` chains wait (without EVENT_IDX: for every one). Returns true where
+   * that is so already: look again.
+   */
+  enableKicks(after = 0): boolean {
+    if (this.#eventIdx) this.#store(2 + 4 * this.size, (this.#availNext + after) & MASK);
+    else this.#store(0, 0);
+    return ((Atomics.load(this.#avail, 1) - this.#availNext) & MASK) > after;
+  }
+
+  /** Writes a word of the used ring that says how the driver may kick. */
+  #store(word: number, value: number): void {
+    Atomics.store(this.#used16, word, value);
+    this.onWrite?.(2 * word, 2);
   }
 
   #break(what: string): StateError {

@@ -74,7 +74,14 @@ async function intercept<T>(fault: (step: Step) => Errno | 0, run: () => Promise
 /** What the addon's Poller is after it could not start. */
 function idle(error: Errno): Poller {
   const nothing = () => {};
-  return { error, close: nothing, ref: nothing, unref: nothing };
+  return {
+    error,
+    close: nothing,
+    pause: nothing,
+    resume: () => error,
+    ref: nothing,
+    unref: nothing,
+  };
 }
 
 /** Every call that `run` makes into the addon, in order. */

@@ -12,6 +12,7 @@ const LAYERS = [
   'vring',
   'net',
   'vhost',
+  'in-process',
   'broker',
   'vhost-user',
   'device',

@@ -30,8 +30,12 @@ export async function attach(
   const ports: NetPort[] = [];
   try {
     for (const name of options.bridge === undefined ? [tap] : [tap, options.bridge]) {
-      const { queues: queuePairs, queueSize, offload = [], busyPoll = 0 } = options;
-      const how = { queuePairs, queueSize, offload, busyPoll };
+      const { queues: queuePairs, queueSize, offload = [], busyPoll, backend } = options;
+      const how = {
+        ...{ queuePairs, queueSize, offload },
+        ...(busyPoll === undefined ? {} : { busyPoll }),
+        ...(backend === undefined ? {} : { backend }),
+      };
       ports.push(await NetPort.open({ tap: name, ...how, up: false }));
     }
     return await new Session(ports, options, pcap, stop).run();

@@ -32,6 +32,7 @@ export async function setUpHostSide(
     queues,
     queueSize,
     offloads: port.offloads,
+    backend: port.backend,
     features: {
       mask: `0x${port.features.toString(16)}`,
       names: featureNames(port.features),

@@ -1,7 +1,14 @@
 /** The options of `vhost-net attach`, and what of them cannot be meant. */
 import { isIP } from 'node:net';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { checkInterfaceName, OFFLOADS, type OffloadName, parseMac } from '../../../lib/index.js';
+import {
+  checkInterfaceName,
+  OFFLOADS,
+  type OffloadName,
+  PORT_BACKENDS,
+  type PortBackend,
+  parseMac,
+} from '../../../lib/index.js';
 import { FORWARD_MODES, type ForwardMode } from '../forward/forwarder.js';
 import { LEAST_TX_FRAME } from '../forward/tx-frame.js';
 import { integer, seconds } from '../number-options.js';
@@ -15,6 +22,8 @@ export interface AttachOptions {
   offload?: true | OffloadName[];
   /** µs. */
   busyPoll?: number;
+  /** Default: the kernel, where the host has vhost-net. */
+  backend?: PortBackend;
   /** The other TAP, for mode `io`. */
   bridge?: string;
   address: string[];
@@ -50,6 +59,12 @@ export function addAttachOptions(command: Command): Command {
       '--busy-poll <US>',
       'µs for which a worker looks for more before it sleeps (default: 0)',
       integer(0, 1_000_000),
+    )
+    .addOption(
+      new Option(
+        '--backend <NAME>',
+        'who moves the frames (default: kernel where the host has /dev/vhost-net, else in-process)',
+      ).choices(PORT_BACKENDS),
     )
     .option('--address <CIDR>', "an address for the host's side (repeatable)", cidr, [])
     .addOption(
@@ -102,6 +117,9 @@ export function completeOptions(
     } catch (error) {
       throw new UsageError((error as Error).message);
     }
+  }
+  if (options.backend === 'in-process' && options.busyPoll !== undefined) {
+    throw new UsageError('--busy-poll goes with the kernel’s vhost-net, not --backend in-process');
   }
   if (options.bridge === tap) throw new UsageError('--bridge needs a second TAP, not the same one');
   const forwardMode = options.forwardMode ?? defaultMode(options);

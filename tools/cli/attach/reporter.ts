@@ -13,6 +13,8 @@ export interface Attached {
   queues: number;
   queueSize: number;
   offloads: readonly string[];
+  /** Who moves the frames. */
+  backend: string;
   features: { mask: string; names: readonly string[] };
   kernel: string;
 }

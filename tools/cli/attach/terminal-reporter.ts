@@ -1,4 +1,5 @@
 /** How `attach` tells what happens to people: lines that stay, and live ones below them. */
+import { existsSync } from 'node:fs';
 import type { PortCounters } from '../../../lib/index.js';
 import { LiveBlock, type Terminal } from '../live-block.js';
 import { short } from '../numbers.js';
@@ -15,7 +16,7 @@ export function terminalReporter(terminal: Terminal, { stats }: { stats: boolean
   };
   return {
     attached({ tap, created, mac, mtu, addresses, forwardMode, queues, ...rings }) {
-      const { queueSize, offloads, features, kernel } = rings;
+      const { queueSize, offloads, backend, features, kernel } = rings;
       const rows = [
         ['interface', `${created ? 'created' : 'joined'}, ${mac}, MTU ${mtu}`],
         ['addresses', addresses.length > 0 ? addresses.join(', ') : 'none given'],
@@ -24,10 +25,7 @@ export function terminalReporter(terminal: Terminal, { stats }: { stats: boolean
         ['offloads', offloads.length > 0 ? offloads.join(', ') : 'none'],
         ['mode', forwardMode],
       ];
-      say([
-        `${tap}: attached to /dev/vhost-net on Linux ${kernel}; Ctrl-C detaches`,
-        ...columns(rows),
-      ]);
+      say([`${tap}: ${how(backend)} on Linux ${kernel}; Ctrl-C detaches`, ...columns(rows)]);
     },
     progress(ports, seconds) {
       const rates = samples.next(ports, seconds);
@@ -43,6 +41,12 @@ export function terminalReporter(terminal: Terminal, { stats }: { stats: boolean
       if (dropped > 0) say([`dropped ${dropped} frames for a TAP whose link was down`]);
     },
   };
+}
+
+function how(backend: string): string {
+  if (backend === 'kernel') return 'attached to /dev/vhost-net';
+  const why = existsSync('/dev/vhost-net') ? 'as asked' : 'no /dev/vhost-net here';
+  return `attached to the ${backend} back end (${why})`;
 }
 
 function rateLine({ tap, counters: c }: Sample, named: boolean): string {
