@@ -15,7 +15,9 @@ import {
   type RegionOptions,
   SEGMENT_WORDS,
   Tap,
+  type TapOptions,
   VHOST_NET_F_VIRTIO_NET_HDR,
+  type VhostBackend,
   VIRTIO_F_VERSION_1,
   VIRTIO_RING_F_EVENT_IDX,
   type VringConfig,
@@ -38,6 +40,8 @@ export interface RigOptions {
   size?: number;
   /** Default: one of 4 MiB at 0. */
   regions?: RegionOptions[];
+  /** Instead of regions, memory that is there. */
+  memory?: GuestMemory;
   /** Guest address of the rings, one after the other. Default: 0. */
   ringsAt?: bigint;
   /** Entries of an indirect table, where chains are to use one. Default: 0, none. */
@@ -45,6 +49,8 @@ export interface RigOptions {
   /** Default: a silent one with the header that the features mean, at an MTU of 65521. */
   tap?: PacketQueue;
   backend?: KernelBackendOptions;
+  /** Who serves the rings; needs its TAP. Default: a kernel backend. */
+  served?: VhostBackend;
   /** Called for a ring that the device gives up; then the rings have no eventfd of their own for it. */
   onRingError?: (ring: number) => void;
   /** Behind it the device's addresses are not the guest's; needs VIRTIO_F_ACCESS_PLATFORM. */
@@ -116,7 +122,7 @@ export function words(segments: readonly Segment[]): Uint32Array {
 export class Rig {
   readonly memory: GuestMemory;
   readonly tap: PacketQueue;
-  readonly backend: KernelBackend;
+  readonly backend: VhostBackend;
   readonly features: bigint;
   readonly headerLength: number;
   readonly receive: RingEnd;
@@ -131,14 +137,16 @@ export class Rig {
     const ringsAt = options.ringsAt ?? 0n;
     this.features = options.features ?? bit(VIRTIO_F_VERSION_1);
     this.headerLength = headerLengthOf(this.features);
-    this.memory = GuestMemory.create(options.regions ?? [{ guestAddress: 0n, size: 4 << 20 }]);
-    cleanup(() => this.memory.close());
+    this.memory =
+      options.memory ??
+      GuestMemory.create(options.regions ?? [{ guestAddress: 0n, size: 4 << 20 }]);
+    if (!options.memory) cleanup(() => this.memory.close());
     this.iommu = options.iommu?.(this.memory);
     this.#iotlb = options.iotlb;
     this.#onRingError = options.onRingError;
-    this.tap = options.tap ?? openSilentTap(this.features);
+    this.tap = options.tap ?? silentTap(this.features);
     cleanup(() => this.tap.closeAsync());
-    this.backend = KernelBackend.open([this.tap], options.backend);
+    this.backend = options.served ?? KernelBackend.open([this.tap], options.backend);
     cleanup(() => this.backend.close());
     const tables = BigInt(size * (options.indirect ?? 0) * 16);
     const end = (index: bigint) => {
@@ -178,7 +186,19 @@ export class Rig {
     return new Rig(options);
   }
 
-  resume(state: QueuePairState): Promise<void> {
+  /** A pair of rings at another place of a rig's memory. */
+  static within(rig: Rig, ringsAt: bigint): Rig {
+    const { features, memory, tap, backend: served } = rig;
+    return new Rig({ features, tap, served, ringsAt, size: rig.receive.ring.size, memory });
+  }
+
+  /** The TAP, where it is one. */
+  get taps(): readonly Tap[] {
+    return this.tap instanceof Tap ? [this.tap] : [];
+  }
+
+  /** Begins, or goes on, with another backend where one is given. */
+  resume(state: QueuePairState, backend = this.backend): Promise<void> {
     const pair = {
       receive: this.receive.config(state.receive, this.iommu),
       transmit: this.transmit.config(state.transmit, this.iommu),
@@ -187,7 +207,7 @@ export class Rig {
     const onRingError = this.#onRingError;
     for (const ring of onRingError ? [pair.receive, pair.transmit] : []) delete ring.err;
     const translate: IotlbOptions['translate'] = (iova, access) => iommu?.translate(iova, access);
-    return this.backend.start({
+    return backend.start({
       memory: this.memory,
       features: this.features,
       pairs: [pair],
@@ -228,9 +248,10 @@ export class Rig {
   }
 }
 
-function openSilentTap(features: bigint): Tap {
+/** A TAP, up and silent, with the header that the features mean. */
+export function silentTap(features: bigint, options: TapOptions = {}): Tap {
   const supplied = hasBit(features, VHOST_NET_F_VIRTIO_NET_HDR);
-  const tap = Tap.open(tapName(), { vnetHeader: !supplied });
+  const tap = Tap.open(tapName(), { vnetHeader: !supplied, ...options });
   if (!supplied) tap.setVnetHeaderSize(headerLengthOf(features));
   hush(tap.interface.name);
   tap.interface.setMtu(65_521);

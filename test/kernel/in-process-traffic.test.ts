@@ -1,0 +1,7 @@
+import { holdNothingLeaks } from '../support/cleanup.js';
+import { IN_PROCESS } from '../support/conformance-kinds.js';
+import { carriesFrames } from '../support/conformance-traffic.js';
+
+holdNothingLeaks();
+
+carriesFrames(IN_PROCESS);
