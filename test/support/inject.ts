@@ -1,7 +1,7 @@
 /** Faults at the boundary to the addon: one call of a sequence fails, and never reaches the kernel. */
 import { constants } from 'node:os';
 import { expect } from 'vitest';
-import { type Errno, type Native, native, type Poller } from '../../lib/native.js';
+import { type Errno, type IoUring, type Native, native, type Poller } from '../../lib/native.js';
 import { type Thrown, thrownBy } from './errors.js';
 import { expectNoLeaks, leakSnapshot } from './leaks.js';
 
@@ -64,6 +64,15 @@ async function intercept<T>(fault: (step: Step) => Errno | 0, run: () => Promise
       return error === 0 ? new (real.Poller as unknown as Native['Poller'])(...args) : idle(error);
     }
   } as Native['Poller'];
+  native.IoUring = class {
+    constructor(entries: number) {
+      const error = next('IoUring');
+      // biome-ignore lint/correctness/noConstructorReturn: the addon's own object, where there is one.
+      return error === 0
+        ? new (real.IoUring as unknown as Native['IoUring'])(entries)
+        : noUring(error);
+    }
+  } as Native['IoUring'];
   try {
     return await run();
   } finally {
@@ -82,6 +91,10 @@ function idle(error: Errno): Poller {
     ref: nothing,
     unref: nothing,
   };
+}
+
+function noUring(error: Errno): IoUring {
+  return { error, write: () => error, close: () => {} };
 }
 
 /** Every call that `run` makes into the addon, in order. */
