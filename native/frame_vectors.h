@@ -14,11 +14,14 @@ namespace vhostnet {
 // the bytes of frame i, or -errno. The call is about `count` frames from `first` on.
 struct FrameVectors {
   explicit FrameVectors(const Napi::CallbackInfo& info) : fd(FdArg(info, 0)) {
-    Bytes bytes = BytesArg(info, 1);
+    Bytes bytes = WordsArg(info, 1, napi_uint32_array);
     vectors = reinterpret_cast<struct iovec*>(bytes.data);
-    Bytes end_bytes = BytesArg(info, 2);
+    if (reinterpret_cast<uintptr_t>(vectors) % alignof(struct iovec) != 0) {
+      throw Napi::TypeError::New(info.Env(), "expected an array that begins on 8 bytes");
+    }
+    Bytes end_bytes = WordsArg(info, 2, napi_uint32_array);
     ends = reinterpret_cast<uint32_t*>(end_bytes.data);
-    Bytes result_bytes = BytesArg(info, 3);
+    Bytes result_bytes = WordsArg(info, 3, napi_int32_array);
     results = reinterpret_cast<int32_t*>(result_bytes.data);
     size_t most = std::min(end_bytes.size, result_bytes.size) / sizeof(uint32_t);
     first = U32(info, 4);
@@ -42,6 +45,14 @@ struct FrameVectors {
   size_t end;
 
  private:
+  static Bytes WordsArg(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type) {
+    Bytes bytes = BytesArg(info, index);
+    if (info[index].As<Napi::TypedArray>().TypedArrayType() != type) {
+      throw Napi::TypeError::New(info.Env(), "expected an array of 32-bit words");
+    }
+    return bytes;
+  }
+
   uint32_t start(size_t frame) const { return frame == 0 ? 0 : ends[frame - 1]; }
 };
 

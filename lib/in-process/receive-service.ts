@@ -7,7 +7,13 @@ import { hasBit, VIRTIO_NET_F_MRG_RXBUF } from '../uapi/virtio-net.js';
 import { MOST_FRAMES, MOST_VECTORS } from './frame-batch.js';
 import type { HeldFrame } from './held-frame.js';
 import type { InProcessCounters } from './in-process-counters.js';
-import { FRAMES_PER_TURN, RingService, type RingServiceOptions } from './ring-service.js';
+import {
+  BYTES_PER_TURN,
+  costOf,
+  FRAMES_PER_TURN,
+  RingService,
+  type RingServiceOptions,
+} from './ring-service.js';
 import { TakenChains } from './taken-chains.js';
 
 const EAGAIN = -11;
@@ -84,7 +90,7 @@ export class ReceiveService extends RingService {
         return;
       }
       this.#wish = Math.min(2 * count, MOST_FRAMES);
-      left -= count;
+      left -= costOf(results, count);
     }
     this.goOnSoon();
   }
@@ -95,14 +101,21 @@ export class ReceiveService extends RingService {
     const chains = this.#chains;
     const { address, spare } = this.#held;
     const wish = this.#long > 0 ? 1 : this.#wish;
+    let room = 0;
     chains.clear();
-    while (batch.count < wish && batch.hasRoom && chains.take(this.#headerLength)) {
+    while (
+      batch.count < wish &&
+      room < BYTES_PER_TURN &&
+      batch.hasRoom &&
+      chains.take(this.#headerLength)
+    ) {
       // A vector stays for what may be longer.
       while (this.#long > 0 && chains.room < LONGEST && chains.takeMore(MOST_VECTORS - 1));
       // Where nothing that is longer writes there, the kernel leaves these bytes as they were.
       for (let at = NUM_BUFFERS_OFFSET + 2; at < this.#headerLength; at += 2) {
         batch.writeU16(batch.count, at, 0);
       }
+      room += chains.room;
       chains.end();
       batch.endWith(address, spare.length);
     }

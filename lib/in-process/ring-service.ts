@@ -22,8 +22,16 @@ import { usedBytes } from '../vring/layout.js';
 import { DirtyMarks } from './dirty-marks.js';
 import { FrameBatch } from './frame-batch.js';
 
-/** Frames of a turn at most, as vhost's VHOST_NET_PKT_WEIGHT. */
+/** Frames and bytes of a turn, as vhost's VHOST_NET_PKT_WEIGHT and VHOST_NET_WEIGHT. */
 export const FRAMES_PER_TURN = 256;
+export const BYTES_PER_TURN = 0x80000;
+
+/** What `count` frames of these lengths take of a turn, in frames. */
+export function costOf(lengths: Int32Array, count: number): number {
+  let bytes = 0;
+  for (let i = 0; i < count; i++) bytes += Math.max(0, lengths[i] as number);
+  return Math.max(count, bytes / (BYTES_PER_TURN / FRAMES_PER_TURN));
+}
 
 export interface RingServiceOptions {
   memory: GuestMemory;

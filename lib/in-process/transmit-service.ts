@@ -6,7 +6,13 @@ import { logVhost } from '../log.js';
 import { type IoUring, native } from '../native.js';
 import { MOST_FRAMES, MOST_VECTORS } from './frame-batch.js';
 import type { InProcessCounters } from './in-process-counters.js';
-import { FRAMES_PER_TURN, RingService, type RingServiceOptions } from './ring-service.js';
+import {
+  BYTES_PER_TURN,
+  costOf,
+  FRAMES_PER_TURN,
+  RingService,
+  type RingServiceOptions,
+} from './ring-service.js';
 
 const ENOMEM = -12;
 const EAGAIN = -11;
@@ -49,7 +55,7 @@ export class TransmitService extends RingService {
         this.goOnLater(FULL_DELAY);
         return;
       }
-      left -= count;
+      left -= costOf(this.batch.results, count);
     }
     this.goOnSoon();
   }
@@ -57,14 +63,16 @@ export class TransmitService extends RingService {
   /** Makes a batch of the chains that wait, and returns how many. Throws `ERR_RING_BROKEN` where none is good. */
   #take(): number {
     const { batch, ring } = this;
+    let bytes = 0;
     batch.clear();
     try {
-      while (batch.hasRoom && ring.take()) {
+      while (bytes < BYTES_PER_TURN && batch.hasRoom && ring.take()) {
         const { chain } = ring;
         if (chain.readable < chain.count) throw ring.refuse('a buffer to write, to be sent');
         if (chain.readableBytes === 0) throw ring.refuse('a frame of no bytes');
         if (chain.count > MOST_VECTORS) throw ring.refuse(`a frame of ${chain.count} buffers`);
         this.#heads[batch.count] = chain.head;
+        bytes += chain.readableBytes;
         batch.append(chain);
         batch.end();
       }

@@ -26,19 +26,23 @@ const TUN = '/dev/net/tun';
 const inTestVm = existsSync('/run/test-vm');
 
 describe('without the module', () => {
-  test.runIf(inTestVm)('a port says how to load it, and works once it is', async () => {
-    execFileSync('rmmod', ['vhost_net']);
-    cleanup(() => execFileSync('modprobe', ['vhost_net']));
-    const error = await expectSystemError(
-      () => NetPort.open({ tap: tapName() }),
-      'ENOENT',
-      'open',
-      NODE,
-    );
-    expect(error.hint).toContain('modprobe vhost_net');
-    execFileSync('modprobe', ['vhost_net']);
-    await openPort();
-  });
+  test.runIf(inTestVm)(
+    'a port goes without it, or says how to load it where it must not',
+    async () => {
+      execFileSync('rmmod', ['vhost_net']);
+      cleanup(() => execFileSync('modprobe', ['vhost_net']));
+      const error = await expectSystemError(
+        () => NetPort.open({ tap: tapName(), backend: 'kernel' }),
+        'ENOENT',
+        'open',
+        NODE,
+      );
+      expect(error.hint).toContain('modprobe vhost_net');
+      expect((await openPort()).port.backend).toBe('in-process');
+      execFileSync('modprobe', ['vhost_net']);
+      expect((await openPort()).port.backend).toBe('kernel');
+    },
+  );
 });
 
 describe('without rights', () => {

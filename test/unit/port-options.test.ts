@@ -16,6 +16,7 @@ test('a name is enough: the rest has defaults', () => {
     features: PORT_FEATURES,
     offload: { wanted: 0, required: 0 },
     busyPoll: 0,
+    backend: undefined,
     up: true,
   });
 });
@@ -26,6 +27,7 @@ test('every option that is given is kept', () => {
     bufferSize: 9216,
     features: bit(32),
     busyPoll: 50,
+    backend: 'kernel' as const,
     up: false,
   };
   const more = { tap: 'vnet0', queuePairs: 256, exclusive: true };
@@ -35,6 +37,24 @@ test('every option that is given is kept', () => {
     source: more,
     queuePairs: 256,
   });
+});
+
+test('who moves the frames is the kernel where its devices are given, and what goes with it alone', () => {
+  const tap = 'vnet0';
+  const queues = [{ tap: 3, vhost: 4 }];
+  expect(checkPortOptions({ queues }).backend).toBe('kernel');
+  expect(checkPortOptions({ queues: [{ tap: 3 }] }).backend).toBeUndefined();
+  expect(checkPortOptions({ tap, backend: 'in-process' }).backend).toBe('in-process');
+  const wrong = [
+    { queues, backend: 'in-process' },
+    { tap, backend: 'in-process', busyPoll: 1 },
+    { tap, backend: 'user' },
+  ] as NetPortOptions[];
+  for (const options of wrong) {
+    expect(() => checkPortOptions(options)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }),
+    );
+  }
 });
 
 test('with offloads that bring super-frames each of these fits into one buffer', () => {

@@ -31,7 +31,7 @@ const CALLS = Number(process.argv[2] ?? 100);
 const ROUNDS = 20;
 const MOST_ARGUMENTS = 8;
 /** Classes, which are not called, and what is no function. */
-const NO_FUNCTIONS = new Set(['Fd', 'Poller', 'pageSize']);
+const NO_FUNCTIONS = new Set(['Fd', 'IoUring', 'Poller', 'pageSize']);
 const addon = createRequire(import.meta.url)('../../../build/Release/vhost_net.node') as Addon;
 
 /** A number below `limit`, the same ones in every run. */
