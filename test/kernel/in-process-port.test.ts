@@ -1,12 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
-import { InProcessBackend, type Tap } from '../../lib/index.js';
+import { describe, expect, test, vi } from 'vitest';
+import {
+  bit,
+  InProcessBackend,
+  type Tap,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_MRG_RXBUF,
+  VIRTIO_RING_F_EVENT_IDX,
+} from '../../lib/index.js';
 import { type IoUring, native } from '../../lib/native.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { cli, program } from '../support/cli.js';
 import { arrive, out, startBench } from '../support/conformance.js';
 import { IN_PROCESS } from '../support/conformance-kinds.js';
-import { makeFrame } from '../support/frames.js';
+import { checkFrameBytes, makeFrame } from '../support/frames.js';
 import { tapName } from '../support/host.js';
 import { stepsOf } from '../support/inject.js';
 import { hostToPort, openPortAndWire, portToHost } from '../support/ports.js';
@@ -14,6 +21,8 @@ import type { Segment } from '../support/rings.js';
 
 holdNothingLeaks();
 
+const MERGEABLE =
+  bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_NET_F_MRG_RXBUF) | bit(VIRTIO_RING_F_EVENT_IDX);
 const FRAME: Segment = [1n << 20n, 12 + 60];
 const LENGTHS = (n: number) => 60 + (n % 50) * 29;
 
@@ -24,6 +33,21 @@ function replace<K extends keyof typeof native>(name: K, by: (typeof native)[K])
   cleanup(() => {
     native[name] = real;
   });
+}
+
+/** How often a descriptor was found readable, or an immediate was asked for, from now on. */
+function countTurns(): () => number {
+  let turns = 0;
+  const { Poller } = native;
+  replace('Poller', function poller(fd, drain, callback) {
+    return new Poller(fd, drain, (value) => {
+      turns++;
+      callback(value);
+    });
+  } as unknown as typeof native.Poller);
+  const spy = vi.spyOn(globalThis, 'setImmediate');
+  cleanup(() => spy.mockRestore());
+  return () => turns + spy.mock.calls.length;
 }
 
 /** An io_uring that the kernel refuses, at once or when it is used. */
@@ -95,6 +119,54 @@ describe('an in-process back end with nothing to do', () => {
     await bench.rig.receive.pop();
     await sleep(20);
     expect(await idle()).toEqual([]);
+  });
+
+  test('takes no turn of the event loop while frames wait, and too few buffers, or none', async () => {
+    const turns = countTurns();
+    const bench = await startBench(IN_PROCESS, { features: MERGEABLE, size: 8 });
+    const { rig } = bench;
+    const quiet = async () => {
+      await sleep(20);
+      const before = turns();
+      await sleep(50);
+      return turns() - before;
+    };
+    const postOne = () => {
+      rig.addWritable([[2n << 20n, 2048]]);
+      rig.receive.publish();
+    };
+    // It waits for frames; then for buffers, with frames in the queue.
+    postOne();
+    expect(await quiet()).toBe(0);
+    await arrive(bench, 60, 0, 3);
+    await rig.receive.pop();
+    expect(await quiet()).toBe(0);
+    for (let i = 1; i < 3; i++) {
+      postOne();
+      await rig.receive.pop();
+    }
+    expect(await quiet()).toBe(0);
+    // A frame that is held, for it takes two buffers.
+    await arrive(bench, 3000, 3);
+    rig.addWritable([[6n << 18n, 2048]]);
+    rig.receive.publish();
+    expect(await quiet()).toBe(0);
+    expect(rig.receive.ring.returned).toBe(0);
+    rig.addWritable([[8n << 18n, 2048]]);
+    rig.receive.publish();
+    await rig.receive.pop();
+    await rig.receive.pop();
+    checkFrameBytes(
+      rig.frame(
+        [
+          [6n << 18n, 2048],
+          [8n << 18n, 2048],
+        ],
+        12 + 3000,
+      ),
+      3000,
+      3,
+    );
   });
 
   test('does not spin on a queue that was detached, and takes it up when it is back', async () => {
