@@ -81,8 +81,8 @@ class IoUring : public Napi::ObjectWrap<IoUring> {
   Napi::Value Write(const Napi::CallbackInfo& info) {
     FrameVectors frames(info);
     if (fd_ < 0) return Result(info.Env(), -EBADF);
-    size_t count = std::min<size_t>(frames.end - std::min(frames.first, frames.end),
-                                    params_.sq_entries);
+    size_t count =
+        std::min<size_t>(frames.end - std::min(frames.first, frames.end), params_.sq_entries);
     uint32_t* tail = sq_.at<uint32_t>(params_.sq_off.tail);
     uint32_t mask = params_.sq_entries - 1;
     uint32_t start = *tail;

@@ -39,12 +39,13 @@ function replace<K extends keyof typeof native>(name: K, by: (typeof native)[K])
 function countTurns(): () => number {
   let turns = 0;
   const { Poller } = native;
-  replace('Poller', function poller(fd, drain, callback) {
+  const counting = function poller(...[fd, drain, callback]: ConstructorParameters<typeof Poller>) {
     return new Poller(fd, drain, (value) => {
       turns++;
       callback(value);
     });
-  } as unknown as typeof native.Poller);
+  };
+  replace('Poller', counting as unknown as typeof Poller);
   const spy = vi.spyOn(globalThis, 'setImmediate');
   cleanup(() => spy.mockRestore());
   return () => turns + spy.mock.calls.length;
