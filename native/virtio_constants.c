@@ -149,6 +149,7 @@ const struct virtio_constant virtio_constants[] = {
     VALUE(VRING_USED_F_NO_NOTIFY),
     // The kernel gives these other names, or none.
     {"VRING_DESC_SIZE", sizeof(struct vring_desc)},
+    {"VRING_USED_ELEMENT_SIZE", sizeof(struct vring_used_elem)},
     {"VRING_DESC_ALIGN", VRING_DESC_ALIGN_SIZE},
     {"VRING_AVAIL_ALIGN", VRING_AVAIL_ALIGN_SIZE},
     {"VRING_USED_ALIGN", VRING_USED_ALIGN_SIZE},
