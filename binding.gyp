@@ -17,6 +17,7 @@
             "native/kvm_guest.cc",
             "native/layout.cc",
             "native/memory.cc",
+            "native/memory_guard.cc",
             "native/netif.cc",
             "native/packet.cc",
             "native/poller.cc",

@@ -64,6 +64,10 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cause: 'a peer was to map guest memory that is anonymous, and so has no descriptor',
     cure: "create the memory with backing `'memfd'`, the default",
   },
+  ERR_MEMORY_TRUNCATED: {
+    cause: 'a vhost-user front-end cut a file short in which it shares memory, a log or notes',
+    cure: "have it seal its files (`F_SEAL_SHRINK`), as `memory: 'sealed'` demands; look for who truncates them",
+  },
   ERR_OUT_OF_RANGE: {
     cause: 'a number, an address or a length is outside its range',
     cure: 'the message names the range',

@@ -72,6 +72,7 @@ export type { InProcessCounters } from './in-process/in-process-counters.js';
 export { completeChecksum } from './net/checksum.js';
 export { MEANING_CHANGERS, negotiate, PORT_FEATURES } from './net/features.js';
 export { flowHash } from './net/flow-hash.js';
+export { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from './net/frame.js';
 export {
   clearHeader,
   HEADER_LENGTHS,
@@ -90,7 +91,6 @@ export { OFFLOADS, type OffloadName } from './net/offload-names.js';
 export { prepareOffload } from './net/prepare-offload.js';
 export { Segmenter } from './net/segmenter.js';
 export type { PairBacklog, PortCounters } from './port/counters.js';
-export { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from './port/frame.js';
 export { NetPort } from './port/net-port.js';
 export { PORT_BACKENDS, type PortBackend } from './port/port-backend.js';
 export { type NetPortEvents, PortLifecycle } from './port/port-lifecycle.js';
@@ -135,6 +135,16 @@ export {
   type VhostMemoryRegion,
 } from './vhost/vhost-device.js';
 export { VhostNet, type VringUserAddresses } from './vhost/vhost-net.js';
+export { VhostUserBackend } from './vhost-user/backend.js';
+export type { BackendCounters } from './vhost-user/backend-counters.js';
+export { VhostUserDevice } from './vhost-user/backend-device.js';
+export type { MemoryPolicy } from './vhost-user/backend-memory.js';
+export type {
+  VhostUserBackendEvents,
+  VhostUserBackendOptions,
+} from './vhost-user/backend-options.js';
+export type { FramesListener } from './vhost-user/backend-pair.js';
+export type { HookResult, SessionHooks } from './vhost-user/backend-session.js';
 export {
   decodeVhostUserMessage,
   encodeVhostUserReply,

@@ -105,6 +105,9 @@ export interface Native {
   ): { address: bigint; buffer: ArrayBuffer } | Errno;
   memoryAdvise(buffer: ArrayBuffer, advice: number): number;
   memoryDetach(buffer: ArrayBuffer): boolean;
+  memoryGuard(buffer: ArrayBuffer): number;
+  memoryIsCut(buffer: ArrayBuffer): boolean;
+  memoryCuts(): number;
 
   vhostSetOwner(fd: Fd): Promise<number>;
   vhostResetOwner(fd: Fd): Promise<number>;

@@ -10,6 +10,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitEventFd(env, exports);
   InitPoller(env, exports);
   InitMemory(env, exports);
+  InitMemoryGuard(env, exports);
   InitVhost(env, exports);
   InitVhostVring(env, exports);
   InitVhostIotlb(env, exports);

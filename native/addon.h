@@ -19,7 +19,8 @@ namespace vhostnet {
 
 struct Mapping;
 
-// One per JavaScript environment (main thread or worker); there is no mutable static state.
+// One per JavaScript environment (main thread or worker); there is no mutable static state but what a
+// signal handler needs.
 struct AddonData {
   Napi::FunctionReference fd_class;
   // Live mappings by start address, so that a vhost device can hold the memory it was told about.
@@ -39,6 +40,7 @@ void InitKvm(Napi::Env env, Napi::Object exports);
 void InitKvmGuest(Napi::Env env, Napi::Object exports);
 void InitLayout(Napi::Env env, Napi::Object exports);
 void InitMemory(Napi::Env env, Napi::Object exports);
+void InitMemoryGuard(Napi::Env env, Napi::Object exports);
 void InitNetif(Napi::Env env, Napi::Object exports);
 void InitPacket(Napi::Env env, Napi::Object exports);
 void InitPoller(Napi::Env env, Napi::Object exports);

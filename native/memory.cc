@@ -10,7 +10,10 @@
 
 namespace vhostnet {
 
-Mapping::~Mapping() { munmap(address, size); }
+Mapping::~Mapping() {
+  if (guard) Unguard(guard);
+  munmap(address, size);
+}
 
 void CollectMappings(Napi::Env env, uint64_t address, uint64_t size,
                      std::vector<std::shared_ptr<Mapping>>* found) {

@@ -8,6 +8,9 @@
 
 namespace vhostnet {
 
+struct Guarded;
+void Unguard(Guarded* guard);
+
 // Unmapped when the last owner lets go: the ArrayBuffer that JavaScript sees (its finalizer, which
 // is the only place that knows no view is left, even after ArrayBuffer.prototype.transfer), and
 // every vhost device that was told the address.
@@ -19,6 +22,8 @@ struct Mapping {
 
   void* const address;
   const size_t size;
+  // Where its file may be cut short; see memory_guard.cc.
+  Guarded* guard = nullptr;
 };
 
 // The live mappings that overlap [address, address + size).

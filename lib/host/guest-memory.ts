@@ -37,21 +37,20 @@ export class GuestMemory {
     const regions: MemoryRegion[] = [];
     try {
       for (const region of options) regions.push(MemoryRegion.create(region));
-      regions.sort((a, b) => (a.guestAddress < b.guestAddress ? -1 : 1));
-      for (let i = 1; i < regions.length; i++) {
-        const before = regions[i - 1] as MemoryRegion;
-        const region = regions[i] as MemoryRegion;
-        if (region.guestAddress < before.guestAddress + BigInt(before.size)) {
-          throw valueError(
-            `the regions at 0x${before.guestAddress.toString(16)} and 0x${region.guestAddress.toString(16)} overlap`,
-          );
-        }
-      }
+      return new GuestMemory(inOrder(regions));
     } catch (error) {
       for (const region of regions) region.close();
       throw error;
     }
-    return new GuestMemory(regions);
+  }
+
+  /**
+   * @internal Memory of regions that are mapped already. Whoever mapped them may close them one by one
+   * instead of all. Throws `ERR_INVALID_ARG_VALUE` for none or overlapping ones.
+   */
+  static over(regions: readonly MemoryRegion[]): GuestMemory {
+    if (regions.length === 0) throw valueError('guest memory needs at least one region');
+    return new GuestMemory(inOrder([...regions]));
   }
 
   /** The end of the highest region, in guest-physical bytes. */
@@ -161,4 +160,19 @@ export class GuestMemory {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Sorts regions by their guest addresses. Throws `ERR_INVALID_ARG_VALUE` where two overlap. */
+function inOrder(regions: MemoryRegion[]): MemoryRegion[] {
+  regions.sort((a, b) => (a.guestAddress < b.guestAddress ? -1 : 1));
+  for (let i = 1; i < regions.length; i++) {
+    const before = regions[i - 1] as MemoryRegion;
+    const region = regions[i] as MemoryRegion;
+    if (region.guestAddress < before.guestAddress + BigInt(before.size)) {
+      throw valueError(
+        `the regions at 0x${before.guestAddress.toString(16)} and 0x${region.guestAddress.toString(16)} overlap`,
+      );
+    }
+  }
+  return regions;
 }

@@ -64,6 +64,8 @@ export class MemoryRegion {
   readonly fileOffset: number;
   readonly #buffer: ArrayBuffer;
   readonly #fd: Fd | undefined;
+  #bytes: Uint8Array | undefined;
+  #words: Uint32Array | undefined;
   #closed = false;
 
   private constructor(guestAddress: bigint, size: number, source: Source | undefined) {
@@ -120,6 +122,38 @@ export class MemoryRegion {
     return this.#buffer;
   }
 
+  /** The mapping in bytes, one view for all who need it. Throws `ERR_CLOSED`. */
+  get bytes(): Uint8Array {
+    this.#bytes ??= new Uint8Array(this.buffer);
+    return this.#bytes;
+  }
+
+  /** The mapping in words of 32 bits. Throws `ERR_CLOSED`. */
+  get words(): Uint32Array {
+    this.#words ??= new Uint32Array(this.buffer);
+    return this.#words;
+  }
+
+  /**
+   * @internal Makes it harmless that whoever owns the file cuts it short, which would otherwise end this
+   * process: what was cut away becomes pages of this process alone. A file that is sealed against it needs
+   * no guard. Throws `ENOSPC` where 4096 regions of this process are guarded.
+   */
+  guard(): void {
+    if (!this.#fd || isSealed(this.#fd)) return;
+    checked(native.memoryGuard(this.buffer), 'sigaction(SIGBUS)');
+  }
+
+  /** Whether the file is sealed against being cut short (`F_SEAL_SHRINK`). */
+  get sealed(): boolean {
+    return this.#fd !== undefined && isSealed(this.#fd);
+  }
+
+  /** @internal Whether the file was cut short, as seen when what is missing was touched. */
+  get cut(): boolean {
+    return !this.#closed && native.memoryIsCut(this.#buffer);
+  }
+
   /** The memfd or file, for peers that map it too. Throws `ERR_CLOSED`, `ERR_MEMORY_NOT_SHARED`. */
   get fd(): number {
     if (this.#closed) throw closedError('the guest memory');
@@ -142,6 +176,12 @@ export class MemoryRegion {
       throw new StateError('ERR_BUFFERS_REFUSED', 'the runtime did not detach the buffer');
     }
   }
+}
+
+/** Whether a file cannot become shorter any more. What knows no seals has none. */
+export function isSealed(fd: Fd): boolean {
+  const seals = native.getSeals(fd);
+  return seals >= 0 && (seals & F_SEAL_SHRINK) !== 0;
 }
 
 /** What is mapped from a file. */
@@ -182,7 +222,7 @@ function mapAnonymous(size: number): Mapped {
 }
 
 function open(backing: Exclude<RegionBacking, 'anonymous'>, size: number): Source {
-  if (backing === 'memfd') return { fd: memfd(size, 0), offset: 0 };
+  if (backing === 'memfd') return { fd: sealedMemfd(size, 0), offset: 0 };
   if ('hugePageSize' in backing) {
     const { hugePageSize } = backing;
     const shift = Math.log2(hugePageSize);
@@ -191,7 +231,7 @@ function open(backing: Exclude<RegionBacking, 'anonymous'>, size: number): Sourc
         `hugePageSize must be a power of two over ${native.pageSize} that divides the size of the region`,
       );
     }
-    return { fd: memfd(size, (MFD_HUGETLB | (shift << MFD_HUGE_SHIFT)) >>> 0), offset: 0 };
+    return { fd: sealedMemfd(size, (MFD_HUGETLB | (shift << MFD_HUGE_SHIFT)) >>> 0), offset: 0 };
   }
   const offset = checkInteger('offset', backing.offset ?? 0, 0, Number.MAX_SAFE_INTEGER - size);
   if (offset % native.pageSize !== 0) {
@@ -214,7 +254,8 @@ function open(backing: Exclude<RegionBacking, 'anonymous'>, size: number): Sourc
   }
 }
 
-function memfd(size: number, flags: number): Fd {
+/** A new memfd of `size` bytes, which it keeps: sealed against shrinking and growing. */
+export function sealedMemfd(size: number, flags: number): Fd {
   const fd = checkedValue<Fd>(
     native.memfdCreate('guest-memory', flags),
     'memfd_create',

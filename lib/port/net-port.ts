@@ -1,15 +1,14 @@
 /** NetPort: a fast layer-2 port on a TAP for a program without a guest. */
 import { typeError, valueError } from '../errors.js';
 import { logPort } from '../log.js';
+import { checkFrame, Frame, type Sendable } from '../net/frame.js';
 import { systemError } from '../syscall.js';
 import { type Stopped, withParts } from './bring-up.js';
 import { type PairBacklog, type PortCounters, sumCounters } from './counters.js';
-import { Frame, type Sendable } from './frame.js';
 import { checkGsoType } from './offload.js';
 import { PortLifecycle } from './port-lifecycle.js';
 import { checkPortOptions, type NetPortOptions, type QueueDescriptors } from './port-options.js';
 import { checkPortState, type PortState } from './port-state.js';
-import { checkFrame } from './transmitter.js';
 
 const ENETDOWN = -100;
 

@@ -1,8 +1,8 @@
 /** Who gets a port's frames, and when: a callback or an iterator, driven by the call eventfds. */
 import { StateError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
+import type { Frame } from '../net/frame.js';
 import type { PortCounters } from './counters.js';
-import type { Frame } from './frame.js';
 import type { Receiver } from './receiver.js';
 
 /** Batches in a row before timers and other descriptors get their turn. */

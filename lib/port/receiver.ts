@@ -1,6 +1,7 @@
 /** The receiving half of a queue pair: posts buffers, makes batches of frames of what comes back. */
 import { rangeError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
+import { Frame, LONGEST_FRAME, SHORTEST_FRAME } from '../net/frame.js';
 import {
   copyOffload,
   type HeaderLength,
@@ -13,7 +14,6 @@ import {
 import type { VringDriver } from '../vring/driver.js';
 import type { VringDriverState } from '../vring/driver-options.js';
 import type { PortCounters } from './counters.js';
-import { Frame, LONGEST_FRAME, SHORTEST_FRAME } from './frame.js';
 import type { BufferArea } from './port-memory.js';
 
 /** Most frames of a batch. */

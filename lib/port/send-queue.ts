@@ -1,7 +1,7 @@
 /** One queue pair's senders that wait for room, in the order they came, driven by the call eventfd. */
 import type { EventFd } from '../host/event-fd.js';
+import type { Sendable } from '../net/frame.js';
 import type { PortCounters } from './counters.js';
-import type { Sendable } from './frame.js';
 import type { Transmitter } from './transmitter.js';
 
 interface Sender {

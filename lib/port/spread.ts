@@ -1,6 +1,6 @@
 /** Spread: what a port sends, over its queue pairs; a flow stays on its pair, and so in order. */
 import { flowHash } from '../net/flow-hash.js';
-import { Frame, type Sendable } from './frame.js';
+import { Frame, type Sendable } from '../net/frame.js';
 import type { SendQueue } from './send-queue.js';
 
 /** Given to every sender that need not wait, so that sending allocates nothing. */

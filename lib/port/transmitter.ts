@@ -1,46 +1,16 @@
 /** The transmitting half of a queue pair: copies frames into shared memory and takes it back. */
-import { isUint8Array } from 'node:util/types';
-import { rangeError, typeError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
+import { Frame, type Sendable } from '../net/frame.js';
 import { type HeaderLength, writeHeader } from '../net/header.js';
 import type { ChainRecord } from '../vring/descriptor-table.js';
 import type { VringDriver } from '../vring/driver.js';
 import type { VringDriverState } from '../vring/driver-options.js';
 import type { PortCounters } from './counters.js';
-import { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from './frame.js';
 import type { BufferArea } from './port-memory.js';
 import { SendArena } from './send-arena.js';
 
 /** Words of the longest frame that is copied word by word. */
 const SHORT_WORDS = 64;
-
-/** Throws `ERR_INVALID_ARG_TYPE` for what is no frame, `ERR_FRAME_SIZE` for one that no TAP takes. */
-export function checkFrame(frame: Sendable): void {
-  const isFrame = frame instanceof Frame;
-  // The first two know all but the arrays of another realm, and are fast.
-  if (!isFrame && !(frame instanceof Uint8Array) && !isUint8Array(frame)) {
-    throw typeError(`a frame must be a Uint8Array or a Frame, not ${describe(frame)}`);
-  }
-  if (frame.length < SHORTEST_FRAME || frame.length > LONGEST_FRAME) {
-    throw rangeError(
-      `a frame of ${frame.length} bytes cannot be sent: it has ${SHORTEST_FRAME} to ${LONGEST_FRAME} bytes`,
-      undefined,
-      'ERR_FRAME_SIZE',
-    );
-  }
-  if (isFrame && frame.length > frame.buffer.length) {
-    throw rangeError(
-      `a frame of ${frame.length} bytes cannot be sent: its buffer has ${frame.buffer.length}`,
-      'a received frame is valid until its consumer goes on, or its port is closed: copy what must live longer',
-      'ERR_FRAME_SIZE',
-    );
-  }
-}
-
-function describe(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return String(typeof value);
-  return Object.prototype.toString.call(value).slice(8, -1);
-}
 
 export class Transmitter {
   readonly #ring: VringDriver;

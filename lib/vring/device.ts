@@ -89,6 +89,16 @@ export class VringDevice {
   }
 
   /**
+   * Takes a chain by its head, wherever the avail ring is: one that another device had taken and not given
+   * back, which is not offered again. Throws `ERR_RING_BROKEN`.
+   */
+  takeAgain(head: number): void {
+    if (this.#broken) throw this.#broken;
+    const wrong = this.#reader.read(head, this.chain);
+    if (wrong !== undefined) throw this.#break(`it had offered ${wrong}`);
+  }
+
+  /**
    * Leaves the last `count` chains that were taken in the ring: none of them must have been given back. They
    * are taken, and looked at, anew.
    */

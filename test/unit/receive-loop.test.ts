@@ -1,8 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { EventFd } from '../../lib/index.js';
+import type { Frame } from '../../lib/net/frame.js';
 import { noCounters } from '../../lib/port/counters.js';
-import type { Frame } from '../../lib/port/frame.js';
 import { ReceiveLoop } from '../../lib/port/receive-loop.js';
 import type { Receiver } from '../../lib/port/receiver.js';
 

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
+import {
+  checkFrame,
+  Frame,
+  LONGEST_FRAME,
+  type Sendable,
+  SHORTEST_FRAME,
+} from '../../lib/net/frame.js';
 import { plainOffload } from '../../lib/net/header.js';
-import { Frame, LONGEST_FRAME, type Sendable, SHORTEST_FRAME } from '../../lib/port/frame.js';
-import { checkFrame, Transmitter } from '../../lib/port/transmitter.js';
+import { Transmitter } from '../../lib/port/transmitter.js';
 import { makeQueue, pattern, type Queue } from '../support/queue.js';
 
 interface Sending extends Queue {

@@ -1,9 +1,9 @@
 /** Receiver with a model at its side: which frames must come of what the device gave back. */
 import { StateError } from '../../../lib/errors.js';
 import type { EventFd } from '../../../lib/host/event-fd.js';
+import type { Frame } from '../../../lib/net/frame.js';
 import type { HeaderLength } from '../../../lib/net/header.js';
 import { noCounters } from '../../../lib/port/counters.js';
-import type { Frame } from '../../../lib/port/frame.js';
 import { Receiver } from '../../../lib/port/receiver.js';
 import type { VringDriver } from '../../../lib/vring/driver.js';
 import { makeDriver } from './checked-driver.js';

@@ -1,9 +1,9 @@
 /** Transmitter with an observer at its side: every frame that it shows must be whole, and alone. */
 import { StateError } from '../../../lib/errors.js';
 import type { EventFd } from '../../../lib/host/event-fd.js';
+import { Frame, type Sendable } from '../../../lib/net/frame.js';
 import { type HeaderLength, writeHeader } from '../../../lib/net/header.js';
 import { noCounters } from '../../../lib/port/counters.js';
-import { Frame, type Sendable } from '../../../lib/port/frame.js';
 import { Transmitter } from '../../../lib/port/transmitter.js';
 import type { VringDriver } from '../../../lib/vring/driver.js';
 import { makeDriver } from './checked-driver.js';

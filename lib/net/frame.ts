@@ -1,6 +1,8 @@
-/** A frame as a port receives it, and as it can be sent on. */
-import { copyOffload, type Offload, plainOffload } from '../net/header.js';
+/** A frame as a port, or a back end, receives it, and as it can be sent on. */
+import { isUint8Array } from 'node:util/types';
+import { rangeError, typeError } from '../errors.js';
 import { ETH_HLEN } from '../uapi/tun.js';
+import { copyOffload, type Offload, plainOffload } from './header.js';
 
 /** Bytes of an Ethernet header: the TAP drops what is shorter. */
 export const SHORTEST_FRAME = ETH_HLEN;
@@ -65,3 +67,31 @@ function wordsOf({ buffer, byteOffset, length }: Uint8Array): Uint32Array | null
 
 /** What {@link NetPort.send} takes: bytes that need no offload, or a frame with its header. */
 export type Sendable = Uint8Array | Frame;
+
+/** Throws `ERR_INVALID_ARG_TYPE` for what is no frame, `ERR_FRAME_SIZE` for one that no TAP takes. */
+export function checkFrame(frame: Sendable): void {
+  const isFrame = frame instanceof Frame;
+  // The first two know all but the arrays of another realm, and are fast.
+  if (!isFrame && !(frame instanceof Uint8Array) && !isUint8Array(frame)) {
+    throw typeError(`a frame must be a Uint8Array or a Frame, not ${describe(frame)}`);
+  }
+  if (frame.length < SHORTEST_FRAME || frame.length > LONGEST_FRAME) {
+    throw rangeError(
+      `a frame of ${frame.length} bytes cannot be sent: it has ${SHORTEST_FRAME} to ${LONGEST_FRAME} bytes`,
+      undefined,
+      'ERR_FRAME_SIZE',
+    );
+  }
+  if (isFrame && frame.length > frame.buffer.length) {
+    throw rangeError(
+      `a frame of ${frame.length} bytes cannot be sent: its buffer has ${frame.buffer.length}`,
+      'a received frame is valid until its consumer goes on, or its port is closed: copy what must live longer',
+      'ERR_FRAME_SIZE',
+    );
+  }
+}
+
+function describe(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(typeof value);
+  return Object.prototype.toString.call(value).slice(8, -1);
+}

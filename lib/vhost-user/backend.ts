@@ -1,0 +1,141 @@
+/** VhostUserBackend: serves the virtio-net devices of vhost-user front-ends, many at once. */
+import { EventEmitter } from 'node:events';
+import { checkInteger } from '../errors.js';
+import { UnixListener } from '../host/unix-listener.js';
+import { checkSocketPath, UnixSocket } from '../host/unix-socket.js';
+import { VhostUserDevice } from './backend-device.js';
+import {
+  limitsOf,
+  type VhostUserBackendEvents,
+  type VhostUserBackendOptions,
+} from './backend-options.js';
+import { serveRequests } from './backend-session.js';
+import { type BackendLimits, BackendState } from './backend-state.js';
+import { VhostUserConnection } from './connection.js';
+
+/** Nobody is there to connect to, yet or any more. */
+const NOBODY = ['ENOENT', 'ECONNREFUSED', 'EAGAIN'];
+/** How long a listener that had no descriptor left waits before it accepts again, in ms. */
+const PAUSE = 100;
+
+/**
+ * A back end: it listens, or connects and goes on doing so. What it tells of it tells with the device that it is
+ * about. DPDK's `rte_vhost_driver_register` and its callbacks are the model.
+ */
+export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
+  readonly path: string;
+  readonly #options: VhostUserBackendOptions;
+  readonly #limits: BackendLimits;
+  readonly #devices = new Set<VhostUserDevice>();
+  #listener: UnixListener | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  private constructor(options: VhostUserBackendOptions) {
+    super();
+    this.path = checkSocketPath(options.path);
+    this.#options = options;
+    this.#limits = limitsOf(options);
+  }
+
+  /** Listens for front-ends, in the rights of the socket's file. Throws as {@link UnixListener.listen}. */
+  static listen(options: VhostUserBackendOptions & { mode?: number }): VhostUserBackend {
+    const backend = new VhostUserBackend(options);
+    const { mode } = options;
+    backend.#listener = UnixListener.listen(
+      backend.path,
+      'stream',
+      mode === undefined ? {} : { mode },
+    );
+    backend.#accept();
+    return backend;
+  }
+
+  /**
+   * Connects to a front-end that listens, and again `retryEvery` ms (default: 1000) after it went away, or was not
+   * there.
+   */
+  static connect(options: VhostUserBackendOptions & { retryEvery?: number }): VhostUserBackend {
+    const backend = new VhostUserBackend(options);
+    const retryEvery = checkInteger('retryEvery', options.retryEvery ?? 1000, 1, 2 ** 31 - 1);
+    // Listeners are there first.
+    backend.#timer = setTimeout(() => backend.#connect(retryEvery), 0);
+    return backend;
+  }
+
+  /** The devices of the front-ends that are connected. */
+  get devices(): ReadonlySet<VhostUserDevice> {
+    return this.#devices;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Ends every connection, and listens no more. Twice is no error. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#listener?.close();
+    for (const device of [...this.#devices]) device.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #accept(): void {
+    this.#listener?.onConnection(() => {
+      try {
+        const socket = this.#listener?.accept();
+        if (socket) this.#serve(socket);
+      } catch (error) {
+        // It would fail at once again: whoever waits, waits.
+        this.#listener?.offConnection();
+        this.#timer = setTimeout(() => this.#accept(), PAUSE);
+        this.#report(error as Error);
+      }
+    });
+  }
+
+  #connect(retryEvery: number): void {
+    const again = () => {
+      if (!this.#closed) this.#timer = setTimeout(() => this.#connect(retryEvery), retryEvery);
+    };
+    try {
+      this.#serve(UnixSocket.connect(this.path, 'stream'), again);
+    } catch (error) {
+      again();
+      if (!NOBODY.includes((error as { code?: string }).code ?? '')) this.#report(error as Error);
+    }
+  }
+
+  /** An `'error'` that nobody listens for would end the process. */
+  #report(error: Error): void {
+    if (this.listenerCount('error') > 0) this.emit('error', error);
+  }
+
+  #serve(socket: UnixSocket, ended?: () => void): void {
+    const connection = new VhostUserConnection(socket, { role: 'answers' });
+    const state = new BackendState(this.#limits, {
+      started: () => this.emit('start', device),
+      stopped: () => this.emit('stop', device),
+      ring: (ring, active) => this.emit('ring', device, ring, active),
+      features: (features) => this.emit('features', device, features),
+      notified: (ring) => this.emit('notified', device, ring),
+      ringError: (ring, error) => this.emit('ringError', device, ring, error),
+      failed: (error) => connection.close(error),
+    });
+    const device = new VhostUserDevice(state, socket.peer, (error) => connection.close(error));
+    connection.on('close', (error) => {
+      state.close();
+      this.#devices.delete(device);
+      this.emit('disconnect', device, error);
+      ended?.();
+    });
+    this.#devices.add(device);
+    this.emit('connect', device);
+    if (!connection.closed) serveRequests(connection, state, this.#options);
+  }
+}

@@ -1,0 +1,192 @@
+/** The receive ring of a guest, by the device: frames into the buffers that the guest posted. */
+import type { MemoryRegion } from '../host/memory-region.js';
+import { Frame, type Sendable } from '../net/frame.js';
+import { type HeaderLength, NUM_BUFFERS_OFFSET, plainOffload, writeHeader } from '../net/header.js';
+import type { Chain } from '../vring/chain.js';
+import type { VringDevice } from '../vring/device.js';
+import type { BackendCounters } from './backend-counters.js';
+
+/** Words of the longest frame that is copied word by word. */
+const SHORT_WORDS = 64;
+const PLAIN = plainOffload();
+
+/** Told of every piece of guest memory that was written to. */
+export interface WriteLog {
+  mark(guestAddress: number, length: number): void;
+}
+
+export interface RingFillOptions {
+  ring: VringDevice;
+  counters: BackendCounters;
+  headerLength: HeaderLength;
+  /** Whether one frame may take several buffers (VIRTIO_NET_F_MRG_RXBUF). */
+  mergeable: boolean;
+}
+
+export class RingFill {
+  /** Hears of what is written to buffers, where that is wanted. */
+  log: WriteLog | undefined;
+  /** Chains that were there when a frame needed more. */
+  missed = 0;
+  readonly #ring: VringDevice;
+  readonly #counters: BackendCounters;
+  readonly #headerLength: HeaderLength;
+  readonly #mergeable: boolean;
+  readonly #header = new Uint8Array(24);
+  /** The chains of the frame under way, and the bytes written into each. */
+  readonly #heads: Uint16Array;
+  readonly #written: Uint32Array;
+  /** Chains that were given back and not shown. */
+  #unshown = 0;
+  /** Where the two bytes of `num_buffers` of the frame under way are. */
+  readonly #countAt = new Float64Array(2);
+  readonly #countIn: (MemoryRegion | undefined)[] = [undefined, undefined];
+
+  constructor(options: RingFillOptions) {
+    const { ring } = options;
+    this.#ring = ring;
+    this.#counters = options.counters;
+    this.#headerLength = options.headerLength;
+    this.#mergeable = options.mergeable;
+    this.#heads = new Uint16Array(ring.size);
+    this.#written = new Uint32Array(ring.size);
+  }
+
+  /**
+   * Copies a frame to the guest, which sees it after {@link RingFill.publish}. Returns false where it has posted
+   * too few buffers; a frame that none of its buffers can hold is dropped. Throws `ERR_RING_BROKEN`.
+   */
+  put(frame: Sendable): boolean {
+    const ring = this.#ring;
+    const total = this.#headerLength + frame.length;
+    let count = 0;
+    let done = 0;
+    while (done < total) {
+      // As many chains as the ring has entries are all that the used ring can tell of.
+      if (this.#unshown + count === ring.size || !ring.take()) {
+        ring.untake(count);
+        this.missed = count;
+        return false;
+      }
+      const { chain } = ring;
+      const room = Math.min(chain.writableBytes, total - done);
+      const tooSmall = this.#mergeable
+        ? room < Math.min(this.#headerLength, total - done)
+        : room < total;
+      if (count === 0 && tooSmall) {
+        ring.untake(1);
+        this.#counters.dropped++;
+        return true;
+      }
+      if (count === 0) this.#begin(chain, frame, room);
+      else this.#goOn(chain, frame, done, room);
+      this.#heads[count] = chain.head;
+      this.#written[count++] = room;
+      done += room;
+    }
+    if (count > 1) this.#setCount(count);
+    this.#give(count);
+    this.#counters.sent++;
+    this.#counters.sentBytes += frame.length;
+    return true;
+  }
+
+  /** Shows the guest what was put. Returns whether it wants a call. */
+  publish(): boolean {
+    this.#unshown = 0;
+    return this.#ring.publish();
+  }
+
+  #give(count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.#ring.give(this.#heads[i] as number, this.#written[i] as number);
+    }
+    this.#unshown += count;
+  }
+
+  /** Writes the header, and what there is room for of the frame behind it. */
+  #begin(chain: Chain, frame: Sendable, room: number): void {
+    const header = this.#headerLength;
+    const offload = frame instanceof Frame ? frame.offload : PLAIN;
+    const first = chain.readable;
+    if (chain.lengthOf(first) >= room) {
+      const { bytes } = chain.regionOf(first);
+      const at = chain.offsetOf(first);
+      writeHeader(bytes, at, header, offload);
+      if (header >= 12) bytes[at + NUM_BUFFERS_OFFSET] = 1;
+      copy(frame, room - header, chain.regionOf(first), at + header);
+      this.#noteCount(chain);
+      this.#logBuffer(chain, first, room);
+      return;
+    }
+    writeHeader(this.#header, 0, header, offload);
+    if (header >= 12) this.#header[NUM_BUFFERS_OFFSET] = 1;
+    chain.write(this.#header.subarray(0, header));
+    chain.write(bytesOf(frame).subarray(0, room - header), header);
+    this.#noteCount(chain);
+    this.#logBuffers(chain, room);
+  }
+
+  /** Writes what there is room for of the rest of a frame; `done` counts the header as well. */
+  #goOn(chain: Chain, frame: Sendable, done: number, room: number): void {
+    if (room === 0) return;
+    const from = done - this.#headerLength;
+    chain.write(bytesOf(frame).subarray(from, from + room));
+    this.#logBuffers(chain, room);
+  }
+
+  /** Remembers where the frame's header says how many buffers it took. */
+  #noteCount(chain: Chain): void {
+    if (this.#headerLength < 12) return;
+    for (let byte = 0; byte < 2; byte++) {
+      let skip = NUM_BUFFERS_OFFSET + byte;
+      let at = chain.readable;
+      for (; skip >= chain.lengthOf(at); at++) skip -= chain.lengthOf(at);
+      this.#countIn[byte] = chain.regionOf(at);
+      this.#countAt[byte] = chain.offsetOf(at) + skip;
+    }
+  }
+
+  #setCount(count: number): void {
+    for (let byte = 0; byte < 2; byte++) {
+      const region = this.#countIn[byte] as MemoryRegion;
+      const { bytes } = region;
+      const at = this.#countAt[byte] as number;
+      bytes[at] = count >> (8 * byte);
+      this.log?.mark(Number(region.guestAddress) + at, 1);
+    }
+  }
+
+  #logBuffers(chain: Chain, written: number): void {
+    if (!this.log) return;
+    let left = written;
+    for (let at = chain.readable; left > 0; at++) {
+      const length = Math.min(left, chain.lengthOf(at));
+      this.#logBuffer(chain, at, length);
+      left -= length;
+    }
+  }
+
+  #logBuffer(chain: Chain, at: number, length: number): void {
+    if (this.log && length > 0) {
+      this.log.mark(Number(chain.regionOf(at).guestAddress) + chain.offsetOf(at), length);
+    }
+  }
+}
+
+const bytesOf = (frame: Sendable) => (frame instanceof Frame ? frame.bytes : frame);
+
+/** Copies the first `length` bytes of a frame to a place in a region. */
+function copy(frame: Sendable, length: number, region: MemoryRegion, to: number): void {
+  const words = frame instanceof Frame ? frame.words : null;
+  const count = (length + 3) >>> 2;
+  // The engine's copies are calls; so few whole words are copied before those begin.
+  if (words && length % 4 === 0 && to % 4 === 0 && count <= SHORT_WORDS && count <= words.length) {
+    const target = region.words;
+    const at = to / 4;
+    for (let i = 0; i < count; i++) target[at + i] = words[i] as number;
+    return;
+  }
+  const bytes = bytesOf(frame);
+  region.bytes.set(length === bytes.length ? bytes : bytes.subarray(0, length), to);
+}
