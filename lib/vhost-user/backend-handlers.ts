@@ -168,7 +168,8 @@ const RINGS: Handlers = {
   },
   // Before SET_FEATURES as well: QEMU enables the rings of a virtio-net device when it makes it.
   VHOST_USER_SET_VRING_ENABLE(state, { index, num }) {
-    state.ring(index).enabled = small('value', BigInt(num), 0, 1) === 1;
+    const enabled = small('value', BigInt(num), 0, 1) === 1;
+    state.ring(index).use = enabled ? 'enabled' : 'disabled';
     return undefined;
   },
   VHOST_USER_VRING_KICK(state, { index }) {

@@ -215,7 +215,8 @@ export class BackendPair {
     if (!burst || this.#pending || this.#scheduled || !this.#host.serving) return;
     const { listener } = this.#host;
     const { device } = this.transmit;
-    if (!device || (this.transmit.enabled && !listener)) return;
+    const { use } = this.transmit;
+    if (!device || use === 'unsaid' || (use === 'enabled' && !listener)) return;
     device.disableKicks();
     for (let turn = 0; turn < TURN; turn++) {
       const frames = this.#collect(burst);

@@ -24,8 +24,12 @@ export type Signal = EventFd | 'in-band' | undefined;
 
 export class BackendRing {
   readonly index: number;
-  /** Frames go by it. The front-end says it at any time, also before anything else. */
-  enabled = false;
+  /**
+   * Whether frames go by it. The front-end says it at any time, also before anything else. A ring that it said is
+   * disabled loses what it is sent; where nothing was said yet that waits: a front-end that starts rings before it
+   * enables them, as most do, would lose what was in flight when the back end before this one died.
+   */
+  use: 'enabled' | 'disabled' | 'unsaid' = 'unsaid';
   /** The device end, while the ring is started. */
   device: VringDevice | undefined;
   /** Guest address of the used ring for the dirty log, where it is to be logged. */
@@ -39,6 +43,10 @@ export class BackendRing {
 
   constructor(index: number) {
     this.index = index;
+  }
+
+  get enabled(): boolean {
+    return this.use === 'enabled';
   }
 
   get size(): number {

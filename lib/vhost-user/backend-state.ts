@@ -118,7 +118,7 @@ export class BackendState implements PairHost {
     this.use = use;
     // Without features of the protocol there is no message that would enable a ring.
     if (!hasBit(features, uapi.VHOST_USER_F_PROTOCOL_FEATURES)) {
-      for (const ring of this.#rings) ring.enabled = true;
+      for (const ring of this.#rings) ring.use = 'enabled';
     }
     this.#events.features(features);
   }
@@ -162,7 +162,7 @@ export class BackendState implements PairHost {
   /** As when the front-end has just connected, but for what was negotiated. */
   reset(): void {
     for (const ring of this.#rings) {
-      if (hasBit(this.features, uapi.VHOST_USER_F_PROTOCOL_FEATURES)) ring.enabled = false;
+      if (hasBit(this.features, uapi.VHOST_USER_F_PROTOCOL_FEATURES)) ring.use = 'unsaid';
       this.pairOf(ring.index)?.stop(ring);
     }
     this.status = 0;

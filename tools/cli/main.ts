@@ -13,6 +13,8 @@ async function main(args: readonly string[]): Promise<number> {
   const [
     { attach },
     { addAttachOptions, completeOptions },
+    { backend },
+    { addBackendOptions },
     { broker },
     { addBrokerOptions },
     { doctor },
@@ -23,6 +25,8 @@ async function main(args: readonly string[]): Promise<number> {
   ] = await Promise.all([
     import('./attach/attach.js'),
     import('./attach/options.js'),
+    import('./backend/backend.js'),
+    import('./backend/options.js'),
     import('./broker/broker.js'),
     import('./broker/options.js'),
     import('./doctor/doctor.js'),
@@ -61,6 +65,22 @@ It ends at --duration, --count or Ctrl-C, and gives everything back; a second Ct
     )
     .action(async (tap: string, options) => {
       exitCode = await attach(tap, completeOptions(tap, options), interruptible());
+    });
+  addBackendOptions(program.command('backend'))
+    .description('serve the network devices of vhost-user front-ends: QEMU, DPDK')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  vhost-net backend --socket /run/vm1.sock --to responder:10.0.0.2
+  vhost-net backend --socket /run/vm1.sock --to socket:/run/vm2.sock
+  vhost-net backend --socket /run/vm1.sock --to tap:vnet0
+
+QEMU: -object memory-backend-memfd,id=m,size=1G,share=on -numa node,memdev=m -chardev socket,id=c,path=/run/vm1.sock
+      -netdev vhost-user,id=n,chardev=c -device virtio-net-pci,netdev=n`,
+    )
+    .action(async (options) => {
+      exitCode = await backend(options, interruptible());
     });
   addBrokerOptions(program.command('broker'))
     .description('open queues of TAPs for processes that have no rights to')

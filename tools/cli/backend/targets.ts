@@ -1,0 +1,98 @@
+/** What becomes of the frames that front-ends send, and where those come from that they are given. */
+import { Frame, LONGEST_FRAME, NetPort, type VhostUserDevice } from '../../../lib/index.js';
+import { unlessGone } from '../attach/job.js';
+import { icmpEcho } from '../forward/icmp-echo.js';
+import { PcapWriter } from '../pcap.js';
+import type { BackendCommandOptions } from './options.js';
+
+/** Frames of one burst of a device. */
+const BURST = 64;
+
+export interface Outlet {
+  /** Serves a device that has just connected. */
+  serve(device: VhostUserDevice): void;
+  /** What it did so far, for the summary. */
+  readonly counts: Readonly<Record<string, number>>;
+  close(): Promise<void>;
+}
+
+/** A host of a few addresses. It answers in copies: what a guest sends is the guest's, and not to be written to. */
+export function responder(addresses: readonly string[], mac: Uint8Array): Outlet {
+  const forwarder = icmpEcho(addresses, mac);
+  const copies: Frame[] = [];
+  const copyOf = (frame: Frame, index: number) => {
+    copies[index] ??= Frame.from(new Uint8Array(LONGEST_FRAME));
+    const copy = copies[index] as Frame;
+    copy.length = frame.length;
+    copy.bytes.set(frame.bytes);
+    return copy;
+  };
+  return {
+    counts: forwarder.counts,
+    serve: (device) =>
+      device.onFrames((frames, pair) => {
+        device.enqueue(forwarder.answer(frames.slice(0, BURST).map(copyOf)), pair);
+      }),
+    close: async () => {},
+  };
+}
+
+/** Captures what front-ends send. */
+export function capture(file: string): Outlet {
+  const pcap = new PcapWriter(file);
+  return {
+    counts: {},
+    serve: (device) => device.onFrames((frames) => pcap.write(frames)),
+    close: async () => pcap.close(),
+  };
+}
+
+/** Joins front-ends and a TAP: what the host sends goes to the one that connected last. */
+export async function tap(name: string): Promise<Outlet> {
+  const port = await NetPort.open({ tap: name });
+  port.tap.interface.setUp();
+  let latest: VhostUserDevice | undefined;
+  const receiving = (async () => {
+    for await (const frames of port) if (latest) await give(latest, frames, 0);
+  })();
+  // Its end is waited for in close(); until then nobody is to hear of it.
+  receiving.catch(() => {});
+  return {
+    counts: {},
+    serve(device) {
+      latest = device;
+      device.onFrames((frames) => port.send(frames).catch(unlessGone));
+    },
+    async close() {
+      await port.close();
+      await receiving;
+    },
+  };
+}
+
+/** Gives a device all of a burst, and waits where the guest has no room. A device that stopped loses it. */
+export async function give(
+  device: VhostUserDevice,
+  frames: readonly Frame[],
+  pair: number,
+): Promise<void> {
+  for (let done = 0; ; ) {
+    done += device.enqueue(done === 0 ? frames : frames.slice(done), pair);
+    if (done >= frames.length || !device.isActive(pair)) return;
+    await device.whenRoom(pair);
+  }
+}
+
+/** Where `--to` leads; a second socket is the command's own to make. */
+export async function outletOf({ to, mac }: BackendCommandOptions): Promise<Outlet | undefined> {
+  switch (to.kind) {
+    case 'responder':
+      return responder(to.addresses, mac);
+    case 'pcap':
+      return capture(to.file);
+    case 'tap':
+      return tap(to.name);
+    case 'socket':
+      return undefined;
+  }
+}
