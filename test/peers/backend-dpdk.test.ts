@@ -1,0 +1,124 @@
+/** Our back end, and DPDK's virtio-user in front of it. */
+import { describe, expect, test } from 'vitest';
+import { VhostUserBackend, type VhostUserDevice } from '../../lib/index.js';
+import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
+import { cli } from '../support/cli.js';
+import { until } from '../support/host.js';
+import { kept, socketPath } from '../support/sockets.js';
+import { Testpmd, virtioUserPort } from '../support/testpmd.js';
+
+holdNothingLeaks();
+
+/** A back end that sends every frame back to where it came from. */
+function echo(path: string, mode: 'listen' | 'connect' = 'listen') {
+  const backend = kept(
+    mode === 'listen'
+      ? VhostUserBackend.listen({ path })
+      : VhostUserBackend.connect({ path, retryEvery: 50 }),
+  );
+  const devices: VhostUserDevice[] = [];
+  const errors: unknown[] = [];
+  const lengths = new Set<number>();
+  backend.on('connect', (device) => {
+    devices.push(device);
+    device.onFrames((frames, pair) => {
+      for (const { length } of frames) lengths.add(length);
+      device.enqueue(frames, pair);
+    });
+  });
+  backend.on('ringError', (_, ring, error) => errors.push([ring, error]));
+  backend.on('disconnect', (_, error) => error && errors.push(error));
+  return { backend, devices, errors, lengths };
+}
+
+const received = (device: VhostUserDevice | undefined, pair = 0) =>
+  device?.counters(pair).received ?? 0;
+
+describe('frames of DPDK come back to it', () => {
+  test.each([
+    ['merged buffers', '', []],
+    ['single buffers', ',mrg_rxbuf=0', []],
+    ['rings of 1024, in order', ',in_order=1,queue_size=1024', []],
+    ['long frames', '', ['--txpkts=1514']],
+    ['frames in pieces', '', ['--txpkts=100,200,300']],
+  ])('with %s', async (_, port, more) => {
+    const path = socketPath();
+    const { devices, errors, lengths } = echo(path);
+    const testpmd = await Testpmd.start({
+      port: virtioUserPort(path, { more: port }),
+      forward: 'txonly',
+      more,
+    });
+    const { rxPackets, txPackets } = await testpmd.statsOnce(
+      (stats) => stats.txPackets > 2000 && stats.rxPackets > 0,
+    );
+    expect(rxPackets).toBeLessThanOrEqual(txPackets);
+    const [option = '--txpkts=64'] = more;
+    const sizes = option.slice('--txpkts='.length).split(',').map(Number);
+    expect([...lengths]).toEqual([sizes.reduce((a, b) => a + b)]);
+    await testpmd.stop();
+    await until(() => devices[0]?.running === false, 'the device to stop');
+    expect(errors).toEqual([]);
+  });
+});
+
+test('two queue pairs of DPDK are served', async () => {
+  const path = socketPath();
+  const { devices, errors } = echo(path);
+  const testpmd = await Testpmd.start({
+    port: virtioUserPort(path, { queues: 2 }),
+    forward: 'txonly',
+    queues: 2,
+  });
+  await until(() => [0, 1].every((pair) => received(devices[0], pair) > 500), 'frames of both');
+  expect(errors).toEqual([]);
+  await testpmd.stop();
+});
+
+test('we connect to a DPDK that listens, and again after it was killed', async () => {
+  const path = socketPath();
+  const { devices, errors } = echo(path, 'connect');
+  for (const round of [1, 2]) {
+    const testpmd = await Testpmd.start({
+      port: virtioUserPort(path, { more: ',server=1' }),
+      forward: 'txonly',
+    });
+    await until(() => received(devices[round - 1]) > 1000, 'frames');
+    await testpmd.kill();
+    await until(() => devices[round - 1]?.running === false, 'its end to be noticed');
+  }
+  expect(errors).toEqual([]);
+});
+
+test('a DPDK that listens goes on with another of our back ends', async () => {
+  const path = socketPath();
+  const first = echo(path, 'connect');
+  const testpmd = await Testpmd.start({
+    port: virtioUserPort(path, { more: ',server=1' }),
+    forward: 'txonly',
+  });
+  await until(() => received(first.devices[0]) > 1000, 'frames');
+  first.backend.close();
+  const second = echo(path, 'connect');
+  await until(() => received(second.devices[0]) > 1000, 'frames after that');
+  expect([...first.errors, ...second.errors]).toEqual([]);
+  await testpmd.stop();
+});
+
+test('the command joins two DPDKs', async () => {
+  const [one, other] = [socketPath(), socketPath()];
+  const run = cli(['backend', '--socket', one, '--to', `socket:${other}`, '--json']);
+  cleanup(() => run.child.kill('SIGKILL'));
+  await run.line('listening');
+  const sink = await Testpmd.start({
+    port: virtioUserPort(other),
+    forward: 'rxonly',
+    processor: 0,
+  });
+  const source = await Testpmd.start({ port: virtioUserPort(one), forward: 'txonly' });
+  await sink.statsOnce(({ rxPackets }) => rxPackets > 5000);
+  await source.stop();
+  await sink.stop();
+  run.child.kill('SIGINT');
+  expect(await run.exitCode()).toBe(0);
+});
