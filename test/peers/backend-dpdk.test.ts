@@ -44,15 +44,15 @@ describe('frames of DPDK come back to it', () => {
   ])('with %s', async (_, port, more) => {
     const path = socketPath();
     const { devices, errors, lengths } = echo(path);
+    // It sends a few bursts, and from then on whatever comes back: only so it also receives.
     const testpmd = await Testpmd.start({
       port: virtioUserPort(path, { more: port }),
-      forward: 'txonly',
+      forward: 'io',
+      start: false,
       more,
     });
-    const { rxPackets, txPackets } = await testpmd.statsOnce(
-      (stats) => stats.txPackets > 2000 && stats.rxPackets > 0,
-    );
-    expect(rxPackets).toBeLessThanOrEqual(txPackets);
+    await testpmd.command('start tx_first 4');
+    await testpmd.statsOnce(({ rxPackets }) => rxPackets > 2000);
     const [option = '--txpkts=64'] = more;
     const sizes = option.slice('--txpkts='.length).split(',').map(Number);
     expect([...lengths]).toEqual([sizes.reduce((a, b) => a + b)]);
