@@ -121,7 +121,7 @@ export class BackendRing {
   }
 
   /** Makes the device end. Throws where its parts are not in memory; then it stays stopped. */
-  start(memory: BackendMemory, features: RingFeatures, base = this.#base): VringDevice {
+  start(memory: BackendMemory, features: RingFeatures, base: number): VringDevice {
     this.device = this.deviceIn(memory, features, base);
     return this.device;
   }

@@ -139,7 +139,7 @@ export class BackendState implements PairHost {
     this.memory = memory;
     started.forEach((ring, i) => {
       ring.device = devices[i];
-      this.pairOf(ring.index)?.started(ring, this.#notesOf(ring)?.notes, []);
+      this.pairOf(ring.index)?.started(ring, this.#notesOf(ring), []);
     });
     before?.close(memory);
   }
@@ -236,20 +236,17 @@ export class BackendState implements PairHost {
 
   #start(ring: BackendRing): void {
     const memory = this.memory as BackendMemory;
-    const inflight = this.#notesOf(ring);
-    if (!inflight) {
-      ring.start(memory, this.use);
-      this.pairOf(ring.index)?.started(ring, undefined, []);
-      return;
-    }
+    const notes = this.#notesOf(ring);
     const used = ring.usedIndex(memory);
-    const again = inflight.notes.resume(used);
+    // A back end gives chains back in the order of the ring, so it goes on where the used ring ends, whatever position
+    // the front-end tells: DPDK's tells 0 to the next back end when one was killed, and leaves its rings as they were.
+    const again = notes?.resume(used) ?? [];
     ring.start(memory, this.use, (used + again.length) & 0xffff);
-    this.pairOf(ring.index)?.started(ring, inflight.notes, again);
+    this.pairOf(ring.index)?.started(ring, notes, again);
   }
 
   #notesOf(ring: BackendRing) {
-    return this.inflight && { notes: this.inflight.ring(ring.index, ring.size) };
+    return this.inflight?.ring(ring.index, ring.size);
   }
 
   #tell(): void {

@@ -99,6 +99,22 @@ describe('a front-end', () => {
     expect(frames).toEqual(Array.from({ length: next }, (_, i) => numbered(i)));
   });
 
+  test('that tells position 0 of rings in use is served from where their used rings are, as DPDK needs it', async () => {
+    const first = collecting();
+    const guest = await new FrontEnd(first.backend.path).bringUp();
+    for (let i = 0; i < 3; i++) guest.send(numbered(i));
+    guest.kick();
+    await until(() => first.frames.length === 3, 'three frames');
+    const second = collecting();
+    const again = new FrontEnd(second.backend.path, guest.memory);
+    again.drivers = guest.drivers;
+    await again.bringUp();
+    guest.send(numbered(3));
+    again.kick();
+    await until(() => second.frames.length > 0, 'a frame');
+    expect(second.frames).toEqual([numbered(3)]);
+  });
+
   test('learns of a switch where the guest cannot say it itself, and sets an MTU', async () => {
     const { backend, frames, device } = collecting();
     const guest = await new FrontEnd(backend.path).bringUp();

@@ -1,4 +1,5 @@
 /** Our back end, and DPDK's virtio-user in front of it. */
+import { rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { VhostUserBackend, type VhostUserDevice } from '../../lib/index.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
@@ -86,6 +87,8 @@ test('we connect to a DPDK that listens, and again after it was killed', async (
     await until(() => received(devices[round - 1]) > 1000, 'frames');
     await testpmd.kill();
     await until(() => devices[round - 1]?.running === false, 'its end to be noticed');
+    // It would not listen where its predecessor did.
+    rmSync(path);
   }
   expect(errors).toEqual([]);
 });
