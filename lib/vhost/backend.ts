@@ -22,6 +22,11 @@ export interface VringConfig {
   call: EventFd;
   /** Signalled by the device: the ring cannot be used. */
   err?: EventFd;
+  /**
+   * Called where the device went away without a word, before another goes on from the used index: the driver
+   * offers again what it did not get back, from there on. A driver without it is taken to get back in order.
+   */
+  onDeviceLost?(): void;
 }
 
 /** The two rings of a queue pair. */

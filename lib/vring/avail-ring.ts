@@ -46,6 +46,18 @@ export class AvailRing {
     this.next = (next + 1) & MASK;
   }
 
+  /** Puts these chains, as many as there are from position `from` on, there, oldest first. */
+  reoffer(heads: readonly number[], from: number): void {
+    if (heads.length !== ((this.next - from) & MASK)) return;
+    const age = (head: number) => (this.next - (this.#positionOf[head] as number)) & MASK;
+    const sorted = [...heads].sort((a, b) => age(b) - age(a));
+    sorted.forEach((head, i) => {
+      const position = (from + i) & MASK;
+      this.#words[2 + (position & (this.#size - 1))] = head;
+      this.#positionOf[head] = position;
+    });
+  }
+
   /** Whether the device was told of every chain. */
   get allShown(): boolean {
     return this.next === this.shown;

@@ -159,8 +159,14 @@ export class DescriptorTable {
     return head;
   }
 
-  /** Takes a descriptor for each of `count` segments. Returns as {@link takeOne}. */
+  /**
+   * Takes a descriptor for each of `count` segments. Returns as {@link takeOne}. Throws `ERR_OUT_OF_RANGE` for more
+   * than there are, free or not.
+   */
   takeChain(segments: Uint32Array, readable: number, count: number): number {
+    if (count < 1 || count > this.size) {
+      throw rangeError(`a chain has 1 to ${this.size} buffers here, not ${count}`);
+    }
     if (count > this.free) return -1;
     const head = this.#freeHead;
     let at = head;
@@ -192,6 +198,22 @@ export class DescriptorTable {
     if (head >= this.size) return `it gave back chain ${head} of ${this.size}`;
     if (!this.inFlight(head)) return `it gave back chain ${head}, which is not in flight`;
     return `it wrote ${length} bytes to ${this.#room[head]} in chain ${head}`;
+  }
+
+  /** The same, of the entry at this position of the used ring. */
+  objectionAt(ring: Uint32Array, position: number): string {
+    const at = 1 + 2 * (position & (this.size - 1));
+    const [head = 0, length = 0] = ring.subarray(at, at + 2);
+    return this.objection(head, length);
+  }
+
+  /** The chains in flight that the entries of the used ring from position `from` up to `to` do not give back. */
+  lacking(ring: Uint32Array, from: number, to: number): number[] {
+    const returned = new Set<number>();
+    for (let at = from; at !== to && returned.size <= this.size; at = (at + 1) & 0xffff) {
+      returned.add(ring[1 + 2 * (at & (this.size - 1))] as number);
+    }
+    return this.chains.map(([head]) => head).filter((head) => !returned.has(head));
   }
 
   /** Frees a chain that {@link DescriptorTable.allows} allows. */

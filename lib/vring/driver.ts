@@ -6,14 +6,14 @@
  * What the device writes is checked before it is used: a device that lies breaks the ring with
  * `ERR_RING_BROKEN`, and nothing else.
  */
-import { rangeError, StateError } from '../errors.js';
+import { rangeError, type StateError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
-import { logVring } from '../log.js';
 import { VRING_DESC_F_WRITE, VRING_USED_F_NO_NOTIFY } from '../uapi/virtio-ring.js';
 import { AvailRing } from './avail-ring.js';
 import { DescriptorTable } from './descriptor-table.js';
 import type { VringDriverOptions, VringDriverState } from './driver-options.js';
 import type { VringAddresses } from './layout.js';
+import { ringBroken } from './ring-broken.js';
 import { viewVring } from './views.js';
 
 const MASK = 0xffff;
@@ -120,9 +120,6 @@ export class VringDriver {
     if (this.#descriptors.isIndirect(count)) {
       return this.#offer(this.#descriptors.takeIndirect(segments, readable, count));
     }
-    if (count < 1 || count > this.size) {
-      throw rangeError(`a chain has 1 to ${this.size} buffers here, not ${count}`);
-    }
     return this.#offer(this.#descriptors.takeChain(segments, readable, count));
   }
 
@@ -219,6 +216,16 @@ export class VringDriver {
     }
   }
 
+  /**
+   * The device is gone, and another goes on from the used index: offers it what did not come back, oldest first,
+   * whatever the order of what did. Nothing where that makes no sense: {@link VringDriver.pop} will say so.
+   */
+  resubmit(): void {
+    if (this.#broken) return;
+    const used = Atomics.load(this.#used16, 1);
+    this.#avail.reoffer(this.#descriptors.lacking(this.#used32, this.#usedNext, used), used);
+  }
+
   /** How many chains to take back at once, where there is room for `room`. Throws `ERR_RING_BROKEN`. */
   #burst(room: number): number {
     if (this.#broken) throw this.#broken;
@@ -282,18 +289,11 @@ export class VringDriver {
 
   /** Breaks the ring for what the device wrote at this position of the used ring. */
   #breakAt(position: number): StateError {
-    const at = 1 + 2 * (position & (this.size - 1));
-    const [head = 0, length = 0] = this.#used32.subarray(at, at + 2);
-    return this.#break(this.#descriptors.objection(head, length));
+    return this.#break(this.#descriptors.objectionAt(this.#used32, position));
   }
 
   #break(what: string): StateError {
-    logVring('broken: %s', what);
-    this.#broken = new StateError(
-      'ERR_RING_BROKEN',
-      `the device broke the ring: ${what}`,
-      'the backend is at fault: close the port and report what served the ring',
-    );
+    this.#broken = ringBroken(what);
     return this.#broken;
   }
 }
