@@ -68,6 +68,11 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cause: 'a vhost-user front-end cut a file short in which it shares memory, a log or notes',
     cure: "have it seal its files (`F_SEAL_SHRINK`), as `memory: 'sealed'` demands; look for who truncates them",
   },
+  ERR_NO_TAP: {
+    cause:
+      'a port on a vhost-user socket was asked for its TAP, which is the other end’s, if it has any',
+    cure: 'use `port.name`, which every port has, or open the port on a TAP',
+  },
   ERR_OUT_OF_RANGE: {
     cause: 'a number, an address or a length is outside its range',
     cure: 'the message names the range',
@@ -97,5 +102,9 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { cause: string; cure: stri
     cause:
       'the other end of a vhost-user connection sent what is no message, or none that may come here',
     cure: 'the message names what came and what is wrong with it: look for the fault at the other end, or mend the path',
+  },
+  ERR_VHOST_USER_REFUSED: {
+    cause: 'a vhost-user back end said that it could not do what it was asked',
+    cure: 'the message names the request, and the log of the back end says why',
   },
 };

@@ -54,13 +54,15 @@ export type ErrorCode =
   | 'ERR_MEMORY_IN_USE'
   | 'ERR_MEMORY_NOT_SHARED'
   | 'ERR_MEMORY_TRUNCATED'
+  | 'ERR_NO_TAP'
   | 'ERR_OUT_OF_RANGE'
   | 'ERR_REGION_TOO_LARGE'
   | 'ERR_RING_BROKEN'
   | 'ERR_UNSUPPORTED_PLATFORM'
   | 'ERR_VHOST_USER_BACKLOG'
   | 'ERR_VHOST_USER_DISCONNECTED'
-  | 'ERR_VHOST_USER_PROTOCOL';
+  | 'ERR_VHOST_USER_PROTOCOL'
+  | 'ERR_VHOST_USER_REFUSED';
 
 /** The object is in a state that forbids the call: closed, busy, in use, broken. */
 export class StateError extends Error {

@@ -94,7 +94,7 @@ export type { PairBacklog, PortCounters } from './port/counters.js';
 export { NetPort } from './port/net-port.js';
 export { PORT_BACKENDS, type PortBackend } from './port/port-backend.js';
 export { type NetPortEvents, PortLifecycle } from './port/port-lifecycle.js';
-export type { NetPortOptions, QueueDescriptors } from './port/port-options.js';
+export type { NetPortOptions, PortSocket, QueueDescriptors } from './port/port-options.js';
 export type { PortState } from './port/port-state.js';
 export type { PairState, RingState } from './port/queue-pair.js';
 export * from './uapi/kvm.js';
@@ -164,6 +164,9 @@ export type {
   VhostUserTransferDeviceState,
   VhostUserTransferReply,
 } from './vhost-user/device-payloads.js';
+export { VhostUserFrontend } from './vhost-user/frontend.js';
+export { FrontendLink, type VhostUserFrontendEvents } from './vhost-user/frontend-link.js';
+export type { VhostUserFrontendOptions } from './vhost-user/frontend-options.js';
 export {
   HEADER_SIZE as VHOST_USER_HEADER_SIZE,
   type Header as VhostUserHeader,

@@ -94,6 +94,12 @@ export class UnixListener extends Descriptor {
     this.#poller = undefined;
   }
 
+  /** Lets the process end although there is a listener. */
+  unref(): this {
+    this.#poller?.unref();
+    return this;
+  }
+
   /** Stops listening and removes the file, unless another took its place. */
   override close(): void {
     if (this.closed) return;

@@ -160,6 +160,12 @@ export class UnixSocket extends Descriptor {
     this.#poller = undefined;
   }
 
+  /** Lets the process end although there is a listener. */
+  unref(): this {
+    this.#poller?.unref();
+    return this;
+  }
+
   override close(): void {
     this.offReadable();
     super.close();

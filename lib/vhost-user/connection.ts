@@ -56,6 +56,7 @@ export class VhostUserConnection extends EventEmitter<ConnectionEvents> {
   readonly #reader: MessageReader;
   readonly #queue: SendQueue;
   #listener: VhostUserMessageListener | undefined;
+  #keepsAlive = true;
   #closed = false;
 
   constructor(socket: UnixSocket, options: VhostUserConnectionOptions) {
@@ -130,6 +131,13 @@ export class VhostUserConnection extends EventEmitter<ConnectionEvents> {
     logVhostUser('sent reply %s %o', name, payload);
   }
 
+  /** Lets the process end although the connection receives. */
+  unref(): this {
+    this.#keepsAlive = false;
+    this.#socket.unref();
+    return this;
+  }
+
   /**
    * Ends the connection, for the reason that `'close'` will give. What waits to be sent is forgotten, and
    * descriptors of a message that has not arrived whole are closed. Twice is no error.
@@ -150,6 +158,7 @@ export class VhostUserConnection extends EventEmitter<ConnectionEvents> {
 
   #resume(): void {
     this.#socket.onReadable(() => this.#receive());
+    if (!this.#keepsAlive) this.#socket.unref();
   }
 
   #receive(): void {

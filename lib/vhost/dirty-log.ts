@@ -64,6 +64,11 @@ export class DirtyLog {
     return this.#region.userAddress;
   }
 
+  /** The file of the bits, for peers that map it too. Throws `ERR_CLOSED`. */
+  get fd(): number {
+    return this.#region.fd;
+  }
+
   /** The bits: of page `n` bit `n % 8` of byte `n / 8`. Throws `ERR_CLOSED`. */
   get bitmap(): ArrayBuffer {
     return this.#region.buffer;
