@@ -126,6 +126,14 @@ export function offloadFeatures(tun: number): bigint {
   );
 }
 
+/** The `TUN_F_*` mask for what these features have in both directions. */
+export function mutualOffloads(features: bigint): number {
+  const both = OFFLOADS.filter(
+    ({ guest, host }) => hasBit(features, guest) && hasBit(features, host),
+  );
+  return coherentOffloads(both.reduce((sum, { tun }) => sum | tun, 0));
+}
+
 function row(tun: number, guest: number, host: number, needs: number): OffloadRow {
   return { tun, guest, host, needs };
 }

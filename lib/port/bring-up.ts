@@ -8,9 +8,14 @@ import { negotiate } from '../net/features.js';
 import { headerLengthOf } from '../net/header.js';
 import { VHOST_NET_F_VIRTIO_NET_HDR } from '../uapi/vhost.js';
 import { hasBit } from '../uapi/virtio-net.js';
+import type { VhostBackend } from '../vhost/backend.js';
 import { VhostNet } from '../vhost/vhost-net.js';
+import { VhostUserFrontend } from '../vhost-user/frontend.js';
+import type { CheckedFrontendOptions } from '../vhost-user/frontend-options.js';
 import { giveBack } from './give-back.js';
-import { obtainOffload, offloadNeeds } from './offload.js';
+import { type LinkListener, LinkState, type PortLink } from './link-state.js';
+import { obtainOffload, obtainPeerOffload, offloadNeeds } from './offload.js';
+import { PeerLink } from './peer-link.js';
 import { openPortBackend } from './port-backend.js';
 import { createPortMemory } from './port-memory.js';
 import { type CheckedPortOptions, type QueueSource, requiredFeatures } from './port-options.js';
@@ -19,7 +24,9 @@ import { QueuePair } from './queue-pair.js';
 import { Serving } from './serving.js';
 
 export interface PortParts {
-  /** One queue for each pair. */
+  /** The interface, or the socket. */
+  name: string;
+  /** One queue for each pair; none on a socket. */
   taps: readonly Tap[];
   /** The acknowledged virtio features. */
   features: bigint;
@@ -29,8 +36,19 @@ export interface PortParts {
   pairs: readonly QueuePair[];
   /** Running. */
   serving: Serving;
-  monitor: LinkMonitor;
+  /** Tells of the link from now on. */
+  watch(listener: LinkListener): PortLink;
 }
+
+/** What moves frames between a port's rings and the world. */
+type Ground = Pick<PortParts, 'name' | 'taps' | 'watch' | 'features' | 'offload'> & {
+  backend: VhostBackend;
+};
+
+type InterfaceSource = Exclude<QueueSource, { socket: unknown }>;
+
+/** What is to be done, last first, to give back what was opened. */
+type Undo = (() => unknown)[];
 
 /** A port that stopped elsewhere and goes on here. */
 export interface Stopped {
@@ -48,27 +66,19 @@ export async function withParts<T>(
   stopped: Stopped | undefined,
   make: (parts: PortParts) => T,
 ): Promise<T> {
-  const { queueSize, bufferSize, queuePairs, source, busyPoll } = options;
-  const supplied = hasBit(options.features, VHOST_NET_F_VIRTIO_NET_HDR);
-  const undo: (() => unknown)[] = [];
+  const { queueSize, bufferSize, queuePairs, source } = options;
+  const undo: Undo = [];
   try {
-    const taps = openTaps(source, supplied);
-    const [tap] = taps as [Tap];
-    undo.unshift(() => Promise.all(taps.map((queue) => queue.closeAsync())));
     const fd = stopped?.memory;
     const { memory, pairs: layouts } = createPortMemory({ queueSize, bufferSize, queuePairs, fd });
     undo.unshift(() => memory.close());
-    const devices = openDevices(source);
-    const backend = openPortBackend(taps, options.backend, { devices, busyPoll });
-    undo.unshift(() => backend.close());
     // A port that goes on has its features already: all of them must be had here too.
-    const asked = stopped ? options.features : requiredFeatures(options.features);
-    const required = asked | offloadNeeds(options.offload);
-    const features = negotiate(backend.features, options.features, required);
-    const offload = obtainOffload(tap, options.offload);
-    if (!supplied) tap.setVnetHeaderSize(headerLengthOf(features));
-    // A TAP that persists may have another from its last use.
-    tap.setSendBuffer(UNLIMITED_SEND_BUFFER);
+    const required = stopped ? options.features : requiredFeatures(options.features);
+    const ground =
+      'socket' in source
+        ? await openSocket(source.socket, options, required, undo)
+        : openInterface(source, options, required, undo);
+    const { backend, features, taps } = ground;
     const pairs: QueuePair[] = [];
     undo.unshift(() => giveBack(pairs.map((pair) => () => pair.close())));
     for (const [index, layout] of layouts.entries()) {
@@ -76,14 +86,13 @@ export async function withParts<T>(
       const pair = { index, memory, layout, queueSize, bufferSize, features, state };
       pairs.push(new QueuePair(pair));
     }
-    const monitor = LinkMonitor.open();
-    undo.unshift(() => monitor.close());
     const served = stopped?.state.pairs.map((pair) => pair.served);
     const serving = new Serving({ backend, memory, features, taps, pairs, served });
     await serving.start();
     // Who may use a TAP that somebody prepared need not have the right to bring it up.
-    if (options.up && !tap.interface.up) tap.interface.setUp();
-    return make({ taps, features, offload, memory, pairs, serving, monitor });
+    const host = options.up ? taps[0]?.interface : undefined;
+    if (host && !host.up) host.setUp();
+    return make({ ...ground, memory, pairs, serving });
   } catch (error) {
     // What was wrong first is the news.
     await giveBack(undo).catch((another) => logPort('undoing: %o', another));
@@ -91,7 +100,47 @@ export async function withParts<T>(
   }
 }
 
-function openTaps(source: QueueSource, supplied: boolean): Tap[] {
+function openInterface(
+  source: InterfaceSource,
+  options: CheckedPortOptions,
+  asked: bigint,
+  undo: Undo,
+): Ground {
+  const { busyPoll } = options;
+  const supplied = hasBit(options.features, VHOST_NET_F_VIRTIO_NET_HDR);
+  const taps = openTaps(source, supplied);
+  const [tap] = taps as [Tap];
+  undo.unshift(() => Promise.all(taps.map((queue) => queue.closeAsync())));
+  const devices = openDevices(source);
+  const backend = openPortBackend(taps, options.backend, { devices, busyPoll });
+  undo.unshift(() => backend.close());
+  const required = asked | offloadNeeds(options.offload);
+  const features = negotiate(backend.features, options.features, required);
+  const offload = obtainOffload(tap, options.offload);
+  if (!supplied) tap.setVnetHeaderSize(headerLengthOf(features));
+  // A TAP that persists may have another from its last use.
+  tap.setSendBuffer(UNLIMITED_SEND_BUFFER);
+  const monitor = LinkMonitor.open();
+  undo.unshift(() => monitor.close());
+  const watch = (listener: LinkListener) => new LinkState(tap, monitor, listener);
+  return { name: tap.interface.name, taps, backend, features, offload, watch };
+}
+
+async function openSocket(
+  socket: CheckedFrontendOptions,
+  options: CheckedPortOptions,
+  required: bigint,
+  undo: Undo,
+): Promise<Ground> {
+  const backend = await VhostUserFrontend.open(socket);
+  undo.unshift(() => backend.close());
+  const { offload, needs } = obtainPeerOffload(backend.features, options.offload);
+  const features = negotiate(backend.features, options.features | needs, required);
+  const watch = (listener: LinkListener) => new PeerLink(backend, listener);
+  return { name: socket.path, taps: [], backend, features, offload, watch };
+}
+
+function openTaps(source: InterfaceSource, supplied: boolean): Tap[] {
   if ('tap' in source) {
     const { tap, queuePairs, exclusive } = source;
     return Tap.openQueues(tap, queuePairs, { vnetHeader: !supplied, exclusive });
@@ -103,7 +152,7 @@ function openTaps(source: QueueSource, supplied: boolean): Tap[] {
 }
 
 /** The devices that came with the queues; none where the backend is to open them. */
-function openDevices(source: QueueSource): VhostNet[] {
+function openDevices(source: InterfaceSource): VhostNet[] {
   if ('tap' in source) return [];
   const fds = source.queues.flatMap(({ vhost }) => (vhost === undefined ? [] : [vhost]));
   return allOrNone(fds, (fd) => VhostNet.fromFd(fd));

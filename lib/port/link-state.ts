@@ -2,29 +2,45 @@
 import type { LinkChange, LinkMonitor } from '../host/link-monitor.js';
 import { NetInterface } from '../host/net-interface.js';
 import type { Tap } from '../host/tap.js';
+import { systemError } from '../syscall.js';
+import type { VhostBackend } from '../vhost/backend.js';
 
-export class LinkState {
+const ENODEV = -19;
+
+/** Whether frames can go, of whatever a port is on. */
+export interface PortLink {
+  /** As was last said. */
+  readonly up: boolean;
+  /** As it is now. */
+  isUpNow(): boolean;
+  /** Another backend serves the rings; the link was up or down `before`, as its listener knows. */
+  follow?(backend: VhostBackend, before: boolean): void;
+  close(): void;
+}
+
+/** Who is told of a link. */
+export interface LinkListener {
+  /** It went up or down. */
+  changed(up: boolean): void;
+  /** What the port is on is no more. */
+  gone(error: Error): void;
+}
+
+export class LinkState implements PortLink {
   readonly #tap: Tap;
   readonly #monitor: LinkMonitor;
   /** A rename keeps the index, and another interface of the old name has another. */
   readonly #index: number;
-  readonly #changed: (up: boolean) => void;
-  readonly #gone: () => void;
+  readonly #listener: LinkListener;
   #up: boolean;
   #isGone = false;
 
-  /** `changed` is called when the link goes up or down, `gone` when the interface is no more. */
-  constructor(
-    tap: Tap,
-    monitor: LinkMonitor,
-    { changed, gone }: { changed: (up: boolean) => void; gone: () => void },
-  ) {
+  constructor(tap: Tap, monitor: LinkMonitor, listener: LinkListener) {
     this.#tap = tap;
     this.#monitor = monitor;
     this.#index = tap.interface.index;
     this.#up = tap.interface.up;
-    this.#changed = changed;
-    this.#gone = gone;
+    this.#listener = listener;
     monitor.onChange(
       (change) => this.#hear(change),
       () => this.#look(),
@@ -61,8 +77,8 @@ export class LinkState {
     this.#isGone = up === undefined;
     const before = this.#up;
     this.#up = up ?? false;
-    if (up === undefined) this.#gone();
-    else if (up !== before) this.#changed(up);
+    if (up === undefined) this.#listener.gone(systemError(ENODEV, 'tap', this.#tap.interface.name));
+    else if (up !== before) this.#listener.changed(up);
   }
 
   /** Undefined when the interface is gone, whatever it was called. */

@@ -1,4 +1,4 @@
-/** NetPort: a fast layer-2 port on a TAP for a program without a guest. */
+/** NetPort: a fast layer-2 port on a TAP, or a socket, for a program without a guest. */
 import { typeError, valueError } from '../errors.js';
 import { logPort } from '../log.js';
 import { checkFrame, Frame, type Sendable } from '../net/frame.js';
@@ -15,7 +15,8 @@ const ENETDOWN = -100;
 /**
  * A port on a TAP: what the host sends to the interface is received here, what is sent here arrives
  * at the host. The kernel's vhost-net moves the frames between the TAP and shared memory; on a host without it
- * this process does.
+ * this process does. On the socket of a vhost-user back end the frames are that one's: a switch's, or another
+ * program's.
  *
  * With several queue pairs each has a worker of its own. A flow stays on its pair, in both directions,
  * and so in order; two flows may overtake each other.
@@ -58,7 +59,7 @@ export class NetPort extends PortLifecycle {
       const port = new NetPort(parts);
       port.traffic.receiving.post();
       if (logPort.enabled) {
-        logPort('open %s, features 0x%s', port.tap.interface.name, port.features.toString(16));
+        logPort('open %s, features 0x%s', port.name, port.features.toString(16));
       }
       return port;
     });
@@ -157,7 +158,7 @@ export class NetPort extends PortLifecycle {
     } else {
       this.#checkOne(frames as Sendable);
     }
-    if (!this.link.isUpNow()) throw systemError(ENETDOWN, 'send', this.tap.interface.name);
+    if (!this.link.isUpNow()) throw systemError(ENETDOWN, 'send', this.name);
   }
 
   #checkOne(frame: Sendable): void {

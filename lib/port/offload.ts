@@ -2,7 +2,7 @@
 import { StateError } from '../errors.js';
 import type { Tap } from '../host/tap.js';
 import { logPort } from '../log.js';
-import { coherentOffloads } from '../net/offload-features.js';
+import { coherentOffloads, mutualOffloads, offloadFeatures } from '../net/offload-features.js';
 import {
   OFFLOADS,
   type OffloadName,
@@ -48,6 +48,26 @@ export function obtainOffload(tap: Tap, { wanted, required }: OffloadWish): numb
   logPort('no offload %s', offloadNames(wanted & ~had).join(', '));
   tap.setOffload(had);
   return had;
+}
+
+/**
+ * The offloads that are wanted and that a peer has in both directions, as `TUN_F_*`, and the virtio features that
+ * they are negotiated by. Throws `ERR_FEATURES_NOT_OFFERED` where a required one is not to be had.
+ */
+export function obtainPeerOffload(
+  features: bigint,
+  { wanted, required }: OffloadWish,
+): { offload: number; needs: bigint } {
+  const offload = coherentOffloads(wanted & mutualOffloads(features));
+  const missing = offloadNames(required & ~offload);
+  if (missing.length > 0) {
+    throw new StateError(
+      'ERR_FEATURES_NOT_OFFERED',
+      `the back end has no offload ${missing.join(', ')}`,
+      'leave it out, or ask with `offload: true` for what there is',
+    );
+  }
+  return { offload, needs: offloadFeatures(offload) };
 }
 
 const TUNNEL_TYPES = VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 | VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6;

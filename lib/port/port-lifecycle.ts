@@ -1,27 +1,25 @@
 /** PortLifecycle: how a port runs, stops, goes on, fails and ends, whatever frames it carries. */
 import { EventEmitter } from 'node:events';
-import { closedError } from '../errors.js';
+import { closedError, StateError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import type { Tap } from '../host/tap.js';
 import { logPort } from '../log.js';
 import { type OffloadName, offloadNames } from '../net/offload-names.js';
-import { systemError } from '../syscall.js';
 import type { VhostBackend } from '../vhost/backend.js';
 import type { PortParts } from './bring-up.js';
 import { giveBack } from './give-back.js';
-import { LinkState } from './link-state.js';
+import type { PortLink } from './link-state.js';
 import type { QueueDescriptors } from './port-options.js';
 import type { PortState } from './port-state.js';
 import type { PairState, QueuePair } from './queue-pair.js';
 import type { Serving } from './serving.js';
 import { Traffic } from './traffic.js';
 
-const ENODEV = -19;
 /** How long `close()` and `stopPair()` let the device finish what was sent, in ms. */
 const FLUSH_LIMIT = 1000;
 
 export interface NetPortEvents {
-  /** The interface's link went up or down. */
+  /** The interface's link went up or down; with a socket, its back end came or went. */
   link: [up: boolean];
   /** There is room again, after `trySend` took fewer frames than it was given. */
   drain: [];
@@ -32,7 +30,9 @@ export interface NetPortEvents {
 }
 
 export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
-  /** The TAP's queues, one for each pair. */
+  /** The interface as it was opened, or the path of the socket: for messages. */
+  readonly name: string;
+  /** The TAP's queues, one for each pair; none on a socket. */
   readonly taps: readonly Tap[];
   /** The acknowledged virtio features. */
   readonly features: bigint;
@@ -44,7 +44,7 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
   /** @internal */
   protected readonly traffic: Traffic;
   /** @internal */
-  protected readonly link: LinkState;
+  protected readonly link: PortLink;
   readonly #memory: GuestMemory;
   readonly #pairs: readonly QueuePair[];
   readonly #serving: Serving;
@@ -52,8 +52,10 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
   #closing: Promise<void> | undefined;
 
   /** @internal */
-  protected constructor({ taps, features, offload, memory, pairs, serving, monitor }: PortParts) {
+  protected constructor(parts: PortParts) {
     super();
+    const { name, taps, features, offload, memory, pairs, serving, watch } = parts;
+    this.name = name;
     this.taps = taps;
     this.features = features;
     this.offloads = offloadNames(offload);
@@ -65,21 +67,27 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
       room: () => this.emit('drain'),
     });
     this.traffic.use(serving.served);
-    this.link = new LinkState(this.tap, monitor, {
+    this.link = watch({
       changed: (up) => {
         logPort('link %s', up ? 'up' : 'down');
         this.emit('link', up);
       },
-      gone: () => this.#fail(systemError(ENODEV, 'tap', this.tap.interface.name)),
+      gone: (error) => this.#fail(error),
     });
   }
 
-  /** The first TAP queue; `tap.interface` is the host's side of the port. */
+  /** The first TAP queue; `tap.interface` is the host's side of the port. Throws `ERR_NO_TAP` on a socket. */
   get tap(): Tap {
-    return this.taps[0] as Tap;
+    const [tap] = this.taps;
+    if (tap) return tap;
+    throw new StateError(
+      'ERR_NO_TAP',
+      `the port on ${this.name} has no TAP`,
+      'what is on the other side is the back end’s',
+    );
   }
 
-  /** Whether the interface is up, as the kernel last said. */
+  /** Whether the interface is up, as the kernel last said; with a socket, whether the back end is there. */
   get linkUp(): boolean {
     return this.link.up;
   }
@@ -145,7 +153,9 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
    */
   async start(backend?: VhostBackend): Promise<void> {
     this.checkUsable();
+    const { up } = this.link;
     await this.#serving.start(backend);
+    if (backend) this.link.follow?.(backend, up);
     this.traffic.resume();
   }
 
@@ -206,7 +216,7 @@ export abstract class PortLifecycle extends EventEmitter<NetPortEvents> {
       () => this.#memory.close(),
       () => Promise.all(this.taps.map((tap) => tap.closeAsync())),
     ]);
-    if (logPort.enabled) logPort('closed %s', this.tap.interface.name);
+    logPort('closed %s', this.name);
     this.emit('close');
   }
 

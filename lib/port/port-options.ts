@@ -11,6 +11,11 @@ import {
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_NET_F_MRG_RXBUF,
 } from '../uapi/virtio-net.js';
+import {
+  type CheckedFrontendOptions,
+  checkFrontendOptions,
+  type VhostUserFrontendOptions,
+} from '../vhost-user/frontend-options.js';
 import { checkRingSize } from '../vring/layout.js';
 import { PORT_BACKENDS, type PortBackend } from './port-backend.js';
 
@@ -22,13 +27,21 @@ export interface QueueDescriptors {
   vhost?: number;
 }
 
+/** Where the vhost-user back end of a port is; it has as many queue pairs as the port. */
+export type PortSocket = Omit<VhostUserFrontendOptions, 'queuePairs'>;
+
 export interface NetPortOptions {
   /** Name of the TAP: joined if it exists, else created, for as long as the port is open. */
   tap?: string;
   /** Instead of `tap`, queues that are open already: one for each queue pair. */
   queues?: readonly QueueDescriptors[];
   /**
-   * Queue pairs, 1 to 256: each with a vhost device, a worker and a TAP queue of its own. What is sent
+   * Instead of `tap`, a vhost-user back end: the path where it listens, or more of how it is come to. Such a port
+   * has no TAP: its link is up while the back end is there.
+   */
+  socket?: string | PortSocket;
+  /**
+   * Queue pairs, 1 to 256 (to 128 with `socket`): each with a vhost device, a worker and a TAP queue of its own. What is sent
    * spreads over them, and a flow stays on its pair. Default: 1.
    */
   queuePairs?: number;
@@ -71,7 +84,8 @@ export interface NetPortOptions {
 /** Where a port's queues come from. */
 export type QueueSource =
   | { tap: string; queuePairs: number; exclusive: boolean }
-  | { queues: readonly QueueDescriptors[] };
+  | { queues: readonly QueueDescriptors[] }
+  | { socket: CheckedFrontendOptions };
 
 export interface CheckedPortOptions {
   source: QueueSource;
@@ -123,7 +137,7 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
   );
   return {
     source,
-    queuePairs: 'tap' in source ? source.queuePairs : source.queues.length,
+    queuePairs: pairsOf(source),
     queueSize,
     bufferSize,
     features,
@@ -134,8 +148,14 @@ export function checkPortOptions(options: NetPortOptions): CheckedPortOptions {
   };
 }
 
+function pairsOf(source: QueueSource): number {
+  if ('queues' in source) return source.queues.length;
+  return 'tap' in source ? source.queuePairs : source.socket.queuePairs;
+}
+
 function checkSource(options: NetPortOptions): QueueSource {
-  const { queues } = options;
+  const { queues, socket } = options;
+  if (socket !== undefined) return { socket: checkSocket(options, socket) };
   if (queues === undefined) {
     const tap = checkInterfaceName(options.tap);
     const queuePairs = options.queuePairs ?? 1;
@@ -176,6 +196,16 @@ function checkBackend(
 
 function hasDevices(source: QueueSource): boolean {
   return 'queues' in source && source.queues.some(({ vhost }) => vhost !== undefined);
+}
+
+function checkSocket(options: NetPortOptions, socket: string | PortSocket): CheckedFrontendOptions {
+  for (const name of ['tap', 'queues', 'exclusive', 'backend', 'busyPoll', 'up'] as const) {
+    if (options[name] !== undefined) {
+      throw valueError(`a port on a socket has no TAP and no vhost worker: leave out ${name}`);
+    }
+  }
+  const where = typeof socket === 'string' ? { path: socket } : socket;
+  return checkFrontendOptions({ ...where, queuePairs: options.queuePairs ?? 1 });
 }
 
 /**

@@ -86,15 +86,21 @@ export class QueuePair {
         area: layout.transmitArea,
         inFlight: state?.transmit.chains,
       });
-      const vring = (addresses: VringAddresses, signals: Signals, base = 0): VringConfig => ({
+      const vring = (
+        addresses: VringAddresses,
+        signals: Signals,
+        half: { resubmit(): void },
+        base = 0,
+      ): VringConfig => ({
         size,
         addresses,
         base,
         ...signals,
+        onDeviceLost: () => half.resubmit(),
       });
       this.config = {
-        receive: vring(layout.receive, receive, state?.receive.base),
-        transmit: vring(layout.transmit, transmit, state?.transmit.base),
+        receive: vring(layout.receive, receive, this.receiver, state?.receive.base),
+        transmit: vring(layout.transmit, transmit, this.transmitter, state?.transmit.base),
       };
     } catch (error) {
       this.close();

@@ -100,6 +100,11 @@ export class Receiver {
     return this.#ring.state;
   }
 
+  /** As {@link VringDriver.resubmit}. */
+  resubmit(): void {
+    this.#ring.resubmit();
+  }
+
   /** Buffers that the device filled and nobody looked at. */
   get waiting(): number {
     return this.#ring.returned;

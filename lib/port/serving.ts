@@ -85,7 +85,7 @@ export class Serving {
     return this.#inTurn(async () => {
       const { pair, tap } = this.#look(index, false);
       // A queue that is detached cannot be a backend.
-      if (isOneOfMany(tap)) tap.setQueue('attached');
+      if (isOneOfMany(tap)) tap?.setQueue('attached');
       try {
         await this.#backend.startRing(2 * index, pair.config.receive);
         await this.#backend.startRing(2 * index + 1, pair.config.transmit);
@@ -117,14 +117,14 @@ export class Serving {
     return this.#inTurn(() => this.#backend.close());
   }
 
-  #look(index: number, served: boolean): { pair: QueuePair; tap: Tap } {
+  #look(index: number, served: boolean): { pair: QueuePair; tap: Tap | undefined } {
     checkInteger('index', index, 0, this.#pairs.length - 1);
     if (!this.#backend.running) throw new StateError('ERR_BUSY', 'the port is stopped');
     if (this.#served[index] !== served) {
       const is = served ? 'is stopped already' : 'is running';
       throw new StateError('ERR_BUSY', `pair ${index} ${is}`);
     }
-    return { pair: this.#pairs[index] as QueuePair, tap: this.#taps[index] as Tap };
+    return { pair: this.#pairs[index] as QueuePair, tap: this.#taps[index] };
   }
 
   #inTurn<T>(operation: () => Promise<T>): Promise<T> {
@@ -135,10 +135,10 @@ export class Serving {
 }
 
 /** Whether the interface has, or may get, other queues that take the frames. */
-function isOneOfMany(tap: Tap): boolean {
-  return (tap.flags & IFF_MULTI_QUEUE) !== 0;
+function isOneOfMany(tap: Tap | undefined): boolean {
+  return tap !== undefined && (tap.flags & IFF_MULTI_QUEUE) !== 0;
 }
 
-function detach(tap: Tap): void {
-  if (isOneOfMany(tap)) tap.setQueue('detached');
+function detach(tap: Tap | undefined): void {
+  if (isOneOfMany(tap)) tap?.setQueue('detached');
 }

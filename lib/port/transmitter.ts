@@ -81,6 +81,11 @@ export class Transmitter {
     this.#arena.restore(pieces);
   }
 
+  /** As {@link VringDriver.resubmit}: no frame is lost, and one whose device was about to say so goes twice. */
+  resubmit(): void {
+    this.#ring.resubmit();
+  }
+
   /** Frames that the device has not given back. */
   get inFlight(): number {
     return this.#ring.inFlight;

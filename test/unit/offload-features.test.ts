@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { mostOffload } from '../../lib/host/offload-probe.js';
 import {
   coherentOffloads,
+  mutualOffloads,
   OFFLOAD_FEATURES,
   offloadFeatures,
   TUN_OFFLOADS,
@@ -127,4 +128,16 @@ test.each([
 ])('a kernel %s is asked for the most that it takes', (_, known, most) => {
   const takes = (mask: number) => (mask & ~known) === 0 && kernelTakes(mask);
   expect(mostOffload(takes)).toBe(most);
+});
+
+test('what both directions have is what is left of a peer that lacks one', () => {
+  fc.assert(
+    fc.property(tunMask, features, (mask, lacking) => {
+      const offered = offloadFeatures(mask);
+      expect(mutualOffloads(offered)).toBe(coherentOffloads(mask) & TUN_OFFLOADS);
+      const left = mutualOffloads(offered & ~lacking);
+      expect(offloadFeatures(left) & lacking).toBe(0n);
+      expect(kernelTakes(left)).toBe(true);
+    }),
+  );
 });

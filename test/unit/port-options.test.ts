@@ -195,3 +195,22 @@ test('the bits that change what the rings mean are required where they are asked
   expect(requiredFeatures(PORT_FEATURES | bit(27))).toBe(bit(27));
   expect(requiredFeatures((1n << 64n) - 1n)).toBe(MEANING_CHANGERS);
 });
+
+test('a socket is a path, or more; it has no TAP, and so nothing of one', () => {
+  const socket = { path: '/x', mode: 'server', reconnect: 'never' } as const;
+  expect(checkPortOptions({ socket, queuePairs: 3 })).toMatchObject({
+    source: { socket: { ...socket, queuePairs: 3, timeout: 10_000 } },
+    queuePairs: 3,
+    up: false,
+  });
+  expect(checkPortOptions({ socket: '/x' })).toMatchObject({
+    source: { socket: { path: '/x', mode: 'client', queuePairs: 1 } },
+  });
+  const others = [{ tap: 't0' }, { queues: [{ tap: 3 }] }, { exclusive: true }, { up: true }];
+  for (const other of [...others, { busyPoll: 1 }, { backend: 'kernel' } as const]) {
+    const [name] = Object.keys(other);
+    expect(() => checkPortOptions({ socket: '/x', ...other })).toThrow(`leave out ${name}`);
+  }
+  expect(() => checkPortOptions({ socket: '' })).toThrow(/must not be empty/);
+  expect(() => checkPortOptions({ socket: '/x', queuePairs: 129 })).toThrow(/from 1 to 128/);
+});
