@@ -33,6 +33,8 @@ test('attach --help shows every option and examples', async () => {
   const run = cli(['attach', '--help']);
   expect(await run.exitCode()).toBe(0);
   const options = [
+    'socket',
+    'listen',
     'busy-poll',
     'queues',
     'bridge',
@@ -59,7 +61,19 @@ describe('wrong usage is one line that says what is wrong, and exit code 2', () 
       ['attach', 't0', '--jsn'],
       /unknown option '--jsn'[\s\S]*--json/,
     ],
-    ['no TAP', ['attach'], /missing required argument 'tap'/],
+    ['no TAP', ['attach'], /attach needs a TAP, or --socket PATH/],
+    ['a TAP and a socket', ['attach', 't0', '--socket', '/x'], /leave out t0/],
+    ['a socket without a path', ['attach', '--socket', ''], /--socket needs a path/],
+    ['nowhere to listen', ['attach', 't0', '--listen'], /--listen goes with --socket PATH/],
+    [
+      'an address for a socket',
+      ['attach', '--socket', '/x', '--address', '10.0.0.1/24'],
+      /--address is about a TAP, and --socket has none/,
+    ],
+    ['an MTU for a socket', ['attach', '--socket', '/x', '--mtu', '1400'], /--mtu is about a TAP/],
+    ['a socket that persists', ['attach', '--socket', '/x', '--persist'], /--persist is about/],
+    ['a worker for a socket', ['attach', '--socket', '/x', '--busy-poll', '9'], /--busy-poll is/],
+    ['too many pairs', ['attach', '--socket', '/x', '--queues', '129'], /at most 128 queue pairs/],
     ['a name that is too long', ['attach', 'a-name-of-17-byte'], /17 bytes; the kernel allows 15/],
     ['a name with a slash', ['attach', 'a/b'], /'a\/b' cannot be the name/],
     [
@@ -168,4 +182,12 @@ test('doctor --json is one document, and its exit code says whether the main job
     expect(value).not.toBe('');
     if (status !== 'ok') expect(hint).toMatch(/\w+ \w+/);
   }
+});
+
+test('attach says where no vhost-user back end listens', async () => {
+  const run = cli(['attach', '--socket', '/nonexistent/socket', '--forward-mode', 'rxonly']);
+  expect(await run.exitCode()).toBe(1);
+  expect(run.stderr).toMatch(
+    /^vhost-net: attach: ENOENT: .*connect\(AF_UNIX\) '\/nonexistent\/socket'\nhint: .+\n$/,
+  );
 });

@@ -17,6 +17,7 @@ import { parsePublication, readPublications } from '../../tools/cli/published/re
 
 /** What a publisher looks at of a port. */
 const port = {
+  taps: [{}],
   tap: { interface: { name: 'vnet0' } },
   pairCounters: [{ ...noCounters(), rxFrames: 5 }],
   pairBacklogs: [{ rxWaiting: 1, txWaiting: 2 }],

@@ -51,8 +51,10 @@ async function main(args: readonly string[]): Promise<number> {
     .action(async (options: { json?: boolean }) => {
       exitCode = await doctor(options);
     });
-  addAttachOptions(program.command('attach').argument('<tap>', 'the TAP: joined, or created'))
-    .description('attach vhost-net to a TAP and forward its frames')
+  addAttachOptions(
+    program.command('attach').argument('[tap]', 'the TAP: joined, or created; none with --socket'),
+  )
+    .description('attach vhost-net to a TAP, or a vhost-user back end, and forward its frames')
     .addHelpText(
       'after',
       `
@@ -60,11 +62,12 @@ Examples:
   vhost-net attach vnet0 --address 10.0.0.1/24 --respond 10.0.0.2
   vhost-net attach vnet0 --forward-mode rxonly --pcap vnet0.pcap --duration 10
   vhost-net attach vnet0 --forward-mode txonly --txpkts 1514 --count 100000
+  vhost-net attach --socket /run/switch/vhost-user0 --respond 10.0.0.2
 
 It ends at --duration, --count or Ctrl-C, and gives everything back; a second Ctrl-C ends it at once.`,
     )
-    .action(async (tap: string, options) => {
-      exitCode = await attach(tap, completeOptions(tap, options), interruptible());
+    .action(async (tap: string | undefined, options) => {
+      exitCode = await attach(completeOptions(tap, options), interruptible());
     });
   addBackendOptions(program.command('backend'))
     .description('serve the network devices of vhost-user front-ends: QEMU, DPDK')

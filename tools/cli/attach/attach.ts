@@ -1,5 +1,5 @@
-/** `vhost-net attach TAP`: the main job. */
-import { NetPort } from '../../../lib/index.js';
+/** `vhost-net attach TAP`, or a socket: the main job. */
+import { NetPort, type NetPortOptions } from '../../../lib/index.js';
 import { macSwap, receiveOnly } from '../forward/forwarder.js';
 import { icmpEcho } from '../forward/icmp-echo.js';
 import { stdoutTerminal } from '../live-block.js';
@@ -8,7 +8,7 @@ import { PcapWriter } from '../pcap.js';
 import { Publisher } from '../published/publisher.js';
 import { answer } from './answer.js';
 import { bridge } from './bridge.js';
-import { ownMac, setUpHostSide } from './host-side.js';
+import { describeSocket, namesOf, ownMac, setUpHostSide } from './host-side.js';
 import type { Job } from './job.js';
 import { jsonReporter } from './json-reporter.js';
 import type { AttachOptions } from './options.js';
@@ -20,29 +20,33 @@ import { transmit } from './transmit.js';
 const REPORT_EVERY = 1000;
 
 /** Attaches, forwards frames until something ends it, detaches. Returns the exit code. */
-export async function attach(
-  tap: string,
-  options: AttachOptions,
-  stop: AbortSignal,
-): Promise<number> {
+export async function attach(options: AttachOptions, stop: AbortSignal): Promise<number> {
   // Before anything is made: a file that cannot be written must leave nothing behind.
   const pcap = options.pcap === undefined ? undefined : new PcapWriter(options.pcap);
   const ports: NetPort[] = [];
   try {
-    for (const name of options.bridge === undefined ? [tap] : [tap, options.bridge]) {
-      const { queues: queuePairs, queueSize, offload = [], busyPoll, backend } = options;
-      const how = {
-        ...{ queuePairs, queueSize, offload },
-        ...(busyPoll === undefined ? {} : { busyPoll }),
-        ...(backend === undefined ? {} : { backend }),
-      };
-      ports.push(await NetPort.open({ tap: name, ...how, up: false }));
+    for (const where of placesOf(options, stop)) {
+      const { queues: queuePairs, queueSize, offload = [] } = options;
+      ports.push(await NetPort.open({ ...where, queuePairs, queueSize, offload }));
     }
     return await new Session(ports, options, pcap, stop).run();
   } finally {
     await Promise.all(ports.map((port) => port.close()));
     pcap?.close();
   }
+}
+
+/** What each port is on: one, or the two that are bridged. */
+function placesOf(options: AttachOptions, signal: AbortSignal): Partial<NetPortOptions>[] {
+  const { port, bridge, busyPoll, backend } = options;
+  const onTap = (tap: string) => ({
+    ...{ tap, up: false },
+    ...(busyPoll === undefined ? {} : { busyPoll }),
+    ...(backend === undefined ? {} : { backend }),
+  });
+  const first =
+    'tap' in port ? onTap(port.tap) : { socket: { path: port.socket, mode: port.mode, signal } };
+  return bridge === undefined ? [first] : [first, onTap(bridge)];
 }
 
 type Done = Pick<Detached, 'answered' | 'dropped'>;
@@ -117,9 +121,12 @@ class Session implements Job {
   async #setUp(): Promise<void> {
     for (const [i, port] of this.ports.entries()) {
       const hostSide = i === 0 ? this.options : { address: [] };
-      const attached = await setUpHostSide(port, this.options, hostSide);
-      this.#reporter.attached(attached);
-      port.on('link', (up) => this.#reporter.link(attached.tap, up));
+      this.#reporter.attached(
+        port.taps.length === 0
+          ? describeSocket(port, this.options)
+          : await setUpHostSide(port, this.options, hostSide),
+      );
+      port.on('link', (up) => this.#reporter.link(namesOf(port), up));
     }
   }
 
@@ -142,10 +149,10 @@ class Session implements Job {
   }
 
   get #samples(): Sample[] {
-    return this.ports.map(({ tap, counters, pairCounters }) => ({
-      tap: tap.interface.name,
-      counters,
-      pairs: pairCounters,
+    return this.ports.map((port) => ({
+      ...namesOf(port),
+      counters: port.counters,
+      pairs: port.pairCounters,
     }));
   }
 }

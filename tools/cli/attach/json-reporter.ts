@@ -1,4 +1,4 @@
-/** How `attach` tells what happens to programs: a JSON line for each event, of one TAP. */
+/** How `attach` tells what happens to programs: a JSON line for each event, of one TAP or socket. */
 import type { PortCounters } from '../../../lib/index.js';
 import { round } from '../numbers.js';
 import { type Reporter, SampleRates } from './reporter.js';
@@ -15,10 +15,10 @@ export function jsonReporter(
     attached: (what) => line('attached', what),
     progress(ports, seconds) {
       const perSecond = samples.next(ports, seconds);
-      for (const [i, { tap, counters, pairs }] of ports.entries()) {
+      for (const [i, { counters, pairs, ...names }] of ports.entries()) {
         const rates = perSecond[i] ?? { counters, pairs };
         line('stats', {
-          tap,
+          ...names,
           seconds: round(seconds),
           counters,
           perSecond: withBits(rates.counters),
@@ -31,11 +31,11 @@ export function jsonReporter(
         });
       }
     },
-    link: (tap, up) => line('link', { tap, up }),
+    link: (of, up) => line('link', { ...of, up }),
     detached({ reason, seconds, ports, answered, dropped }) {
-      for (const { tap, counters, pairs } of ports) {
+      for (const { counters, pairs, ...names } of ports) {
         line('detached', {
-          tap,
+          ...names,
           reason,
           seconds: round(seconds),
           counters,

@@ -15,6 +15,8 @@ import { integer, seconds } from '../number-options.js';
 import { UsageError } from '../output.js';
 
 export interface AttachOptions {
+  /** The TAP, or the path of a socket in its place. */
+  port: { tap: string } | { socket: string; mode: 'client' | 'server' };
   /** Queue pairs. */
   queues: number;
   queueSize: number;
@@ -44,10 +46,15 @@ export interface AttachOptions {
   json: boolean;
 }
 
+/** As far as a message of vhost-user can name rings. */
+const MOST_SOCKET_QUEUES = 128;
+
 const OFFLOAD_NAMES = Object.keys(OFFLOADS) as OffloadName[];
 
 export function addAttachOptions(command: Command): Command {
   return command
+    .option('--socket <PATH>', 'in the place of a TAP: the socket of a vhost-user back end')
+    .option('--listen', 'with --socket: listen there, for the back end to connect', false)
     .option('--queues <N>', 'queue pairs, each with a worker of its own', integer(1, 256), 1)
     .option('--queue-size <N>', 'descriptors of each ring, a power of two', integer(2, 32768), 256)
     .option(
@@ -106,11 +113,16 @@ export function addAttachOptions(command: Command): Command {
     .option('--json', 'print JSON lines also on a terminal', false);
 }
 
+/** As they come from the command line. */
+export type GivenOptions = Omit<AttachOptions, 'port' | 'forwardMode'> & {
+  forwardMode?: ForwardMode;
+  socket?: string;
+  listen: boolean;
+};
+
 /** Fills in what follows from other options. Throws `UsageError` for what does not go together. */
-export function completeOptions(
-  tap: string,
-  options: Omit<AttachOptions, 'forwardMode'> & { forwardMode?: ForwardMode },
-): AttachOptions {
+export function completeOptions(tap: string | undefined, given: GivenOptions): AttachOptions {
+  const { socket, listen, ...options } = given;
   for (const name of [tap, options.bridge]) {
     try {
       if (name !== undefined) checkInterfaceName(name);
@@ -121,7 +133,10 @@ export function completeOptions(
   if (options.backend === 'in-process' && options.busyPoll !== undefined) {
     throw new UsageError('--busy-poll goes with the kernel’s vhost-net, not --backend in-process');
   }
-  if (options.bridge === tap) throw new UsageError('--bridge needs a second TAP, not the same one');
+  const port = portOf(tap, given);
+  if (tap !== undefined && options.bridge === tap) {
+    throw new UsageError('--bridge needs a second TAP, not the same one');
+  }
   const forwardMode = options.forwardMode ?? defaultMode(options);
   if (forwardMode === 'icmpecho' && options.respond.length === 0) {
     throw new UsageError('--forward-mode icmpecho needs an address to answer for: --respond IP');
@@ -135,7 +150,38 @@ export function completeOptions(
   if (forwardMode !== 'io' && options.bridge !== undefined) {
     throw new UsageError(`--bridge goes with --forward-mode io, not ${forwardMode}`);
   }
-  return { ...options, forwardMode };
+  return { ...options, port, forwardMode };
+}
+
+function portOf(tap: string | undefined, given: GivenOptions): AttachOptions['port'] {
+  const { socket, listen } = given;
+  if (socket === undefined) {
+    if (listen) throw new UsageError('--listen goes with --socket PATH');
+    if (tap === undefined) throw new UsageError('attach needs a TAP, or --socket PATH');
+    return { tap };
+  }
+  if (tap !== undefined)
+    throw new UsageError(`--socket is in the place of a TAP: leave out ${tap}`);
+  if (socket === '') throw new UsageError('--socket needs a path');
+  const ofTheTap = ofTapsOnly(given);
+  if (ofTheTap !== undefined) {
+    throw new UsageError(`--${ofTheTap} is about a TAP, and --socket has none`);
+  }
+  if (given.queues > MOST_SOCKET_QUEUES) {
+    throw new UsageError(`--socket has at most ${MOST_SOCKET_QUEUES} queue pairs`);
+  }
+  return { socket, mode: listen ? 'server' : 'client' };
+}
+
+/** The first option that a socket cannot have; with a bridge some are for the TAP at its other side. */
+function ofTapsOnly(given: GivenOptions): string | undefined {
+  if (given.address.length > 0) return 'address';
+  if (given.mac !== undefined) return 'mac';
+  if (given.bridge !== undefined) return undefined;
+  if (given.mtu !== undefined) return 'mtu';
+  if (given.persist) return 'persist';
+  if (given.backend !== undefined) return 'backend';
+  return given.busyPoll === undefined ? undefined : 'busy-poll';
 }
 
 function defaultMode({ bridge, respond }: Pick<AttachOptions, 'bridge' | 'respond'>): ForwardMode {

@@ -2,13 +2,27 @@
 import type { PortCounters } from '../../../lib/index.js';
 import { round } from '../numbers.js';
 
-/** What was attached. */
-export interface Attached {
+/** What a port is on. */
+export type Names = { tap: string; socket?: undefined } | { socket: string; tap?: undefined };
+
+/** How people call it. */
+export function nameOf({ tap, socket }: Names): string {
+  return tap ?? socket;
+}
+
+/** The host's side of a TAP. */
+interface HostInterface {
   tap: string;
   created: boolean;
   mac: string;
   mtu: number;
   addresses: readonly string[];
+}
+
+/** What was attached. */
+export type Attached = PortDescription & (HostInterface | { socket: string; tap?: undefined });
+
+interface PortDescription {
   forwardMode: string;
   queues: number;
   queueSize: number;
@@ -20,12 +34,11 @@ export interface Attached {
 }
 
 /** What a port counted. */
-export interface Sample {
-  tap: string;
+export type Sample = Names & {
   counters: PortCounters;
   /** The same for each queue pair. */
   pairs: readonly PortCounters[];
-}
+};
 
 /** How it ended. */
 export interface Detached {
@@ -42,7 +55,7 @@ export interface Reporter {
   attached(what: Attached): void;
   /** Once a second: what each port counted so far, and the seconds since the last time. */
   progress(ports: readonly Sample[], seconds: number): void;
-  link(tap: string, up: boolean): void;
+  link(of: Names, up: boolean): void;
   detached(how: Detached): void;
 }
 
@@ -67,8 +80,8 @@ export class SampleRates {
   next(now: readonly Sample[], seconds: number): readonly Sample[] {
     const before = this.#before;
     this.#before = now;
-    return now.map(({ tap, counters, pairs }, i) => ({
-      tap,
+    return now.map(({ counters, pairs, ...names }, i) => ({
+      ...(names as Names),
       counters: rates(before[i]?.counters, counters, seconds),
       pairs: pairs.map((pair, n) => rates(before[i]?.pairs[n], pair, seconds)),
     }));

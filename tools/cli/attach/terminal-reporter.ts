@@ -4,7 +4,14 @@ import type { PortCounters } from '../../../lib/index.js';
 import { LiveBlock, type Terminal } from '../live-block.js';
 import { short } from '../numbers.js';
 import { columns } from '../output.js';
-import { type Reporter, type Sample, SampleRates } from './reporter.js';
+import {
+  type Attached,
+  type Names,
+  nameOf,
+  type Reporter,
+  type Sample,
+  SampleRates,
+} from './reporter.js';
 
 /** `stats`: a live table of the queue pairs, and one at the end, rather than a line for each TAP. */
 export function terminalReporter(terminal: Terminal, { stats }: { stats: boolean }): Reporter {
@@ -15,23 +22,22 @@ export function terminalReporter(terminal: Terminal, { stats }: { stats: boolean
     terminal.write(`${lines.join('\n')}\n`);
   };
   return {
-    attached({ tap, created, mac, mtu, addresses, forwardMode, queues, ...rings }) {
-      const { queueSize, offloads, backend, features, kernel } = rings;
+    attached(what) {
+      const { forwardMode, queues, queueSize, offloads, features, kernel } = what;
       const rows = [
-        ['interface', `${created ? 'created' : 'joined'}, ${mac}, MTU ${mtu}`],
-        ['addresses', addresses.length > 0 ? addresses.join(', ') : 'none given'],
+        ...hostRows(what),
         ['queues', `${queues} ${queues === 1 ? 'pair' : 'pairs'} of ${queueSize} descriptors`],
         ['features', `${features.mask} ${features.names.join(' ')}`],
         ['offloads', offloads.length > 0 ? offloads.join(', ') : 'none'],
         ['mode', forwardMode],
       ];
-      say([`${tap}: ${how(backend)} on Linux ${kernel}; Ctrl-C detaches`, ...columns(rows)]);
+      say([`${nameOf(what)}: ${how(what)} on Linux ${kernel}; Ctrl-C detaches`, ...columns(rows)]);
     },
     progress(ports, seconds) {
       const rates = samples.next(ports, seconds);
       live.draw(stats ? rateTable(rates) : rates.map((rate) => rateLine(rate, ports.length > 1)));
     },
-    link: (tap, up) => say([`${tap}: link ${up ? 'up' : 'down'}`]),
+    link: (of, up) => say([`${nameOf(of)}: link ${up ? 'up' : 'down'}`]),
     detached({ reason, seconds, ports, answered, dropped = 0 }) {
       say([`detached after ${seconds.toFixed(1)} s: ${reason}`, ...summary(ports, stats)]);
       const kinds = Object.entries(answered).filter(([, count]) => count > 0);
@@ -43,17 +49,29 @@ export function terminalReporter(terminal: Terminal, { stats }: { stats: boolean
   };
 }
 
-function how(backend: string): string {
+function how({ backend }: Attached): string {
   if (backend === 'kernel') return 'attached to /dev/vhost-net';
+  if (backend === 'vhost-user') return 'attached to a vhost-user back end';
   const why = existsSync('/dev/vhost-net') ? 'as asked' : 'no /dev/vhost-net here';
   return `attached to the ${backend} back end (${why})`;
 }
 
-function rateLine({ tap, counters: c }: Sample, named: boolean): string {
+/** Of the host's side; a socket has none that anybody knew of. */
+function hostRows(what: Attached): string[][] {
+  if (what.tap === undefined) return [];
+  const { created, mac, mtu, addresses } = what;
+  return [
+    ['interface', `${created ? 'created' : 'joined'}, ${mac}, MTU ${mtu}`],
+    ['addresses', addresses.length > 0 ? addresses.join(', ') : 'none given'],
+  ];
+}
+
+function rateLine(sample: Sample, named: boolean): string {
+  const { counters: c } = sample;
   const side = (frames: number, bytes: number) =>
     `${short(frames)}frame/s ${short(bytes * 8)}bit/s`;
   return [
-    ...(named ? [tap] : []),
+    ...(named ? [nameOf(sample)] : []),
     `rx ${side(c.rxFrames, c.rxBytes)}`,
     `tx ${side(c.txFrames, c.txBytes)}`,
     `${short(c.rxKicks + c.txKicks)}kick/s`,
@@ -65,11 +83,12 @@ function rateLine({ tap, counters: c }: Sample, named: boolean): string {
 function rateTable(rates: readonly Sample[]): string[] {
   const head = ['pair', 'rx frame/s', 'bit/s', 'kick/s', 'call/s', 'error/s'];
   const rows = [[...head, ...['tx frame/s', 'bit/s', 'kick/s', 'call/s']]];
-  for (const { tap, counters, pairs } of rates) {
+  for (const { counters, pairs, ...names } of rates) {
+    const name = nameOf(names as Names);
     pairs.forEach((pair, n) => {
-      rows.push([`${tap} ${n}`, ...cells(pair)]);
+      rows.push([`${name} ${n}`, ...cells(pair)]);
     });
-    if (pairs.length > 1) rows.push([`${tap} all`, ...cells(counters)]);
+    if (pairs.length > 1) rows.push([`${name} all`, ...cells(counters)]);
   }
   return columns(rows, 'right');
 }
@@ -87,8 +106,8 @@ function summary(ports: readonly Sample[], stats: boolean): string[] {
     rows.push([`${name}rx`, ...texts(c.rxFrames, c.rxBytes, c.rxKicks, c.rxCalls, c.rxErrors)]);
     rows.push([`${name}tx`, ...texts(c.txFrames, c.txBytes, c.txKicks, c.txCalls), '']);
   };
-  for (const { tap, counters, pairs } of ports) {
-    const name = ports.length > 1 ? `${tap} ` : '';
+  for (const { counters, pairs, ...names } of ports) {
+    const name = ports.length > 1 ? `${nameOf(names as Names)} ` : '';
     if (stats && pairs.length > 1) {
       pairs.forEach((pair, n) => {
         add(`${name}${n} `, pair);

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { NetPort } from '../../../lib/index.js';
 import { txFrame } from '../forward/tx-frame.js';
+import { farMac } from './host-side.js';
 import type { Job } from './job.js';
 
 /** With several queue pairs, so that each gets its share: a flow has one pair. */
@@ -12,7 +13,7 @@ export async function transmit(job: Job, source: Uint8Array): Promise<void> {
   const [port] = job.ports as [NetPort];
   const { pcap, signal } = job;
   const { txpkts, burst, queues, count = Number.POSITIVE_INFINITY } = job.options;
-  const destination = port.tap.interface.mac;
+  const destination = farMac(port);
   const flows = Array.from({ length: queues > 1 ? FLOWS : 1 }, (_, flow) =>
     txFrame(txpkts, { destination, source, flow }),
   );

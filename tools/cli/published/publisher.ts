@@ -29,15 +29,18 @@ export class Publisher {
         pid: process.pid,
         startTime: this.#startTime,
         time: Date.now(),
-        ports: ports.map(({ tap, pairCounters, pairBacklogs }) => ({
-          tap: tap.interface.name,
-          queueSize,
-          pairs: pairCounters.map((counters, i) => ({
-            ...counters,
-            rxWaiting: pairBacklogs[i]?.rxWaiting ?? 0,
-            txWaiting: pairBacklogs[i]?.txWaiting ?? 0,
+        // What is on a socket is no interface of the host's, whose rows `top` has.
+        ports: ports
+          .filter(({ taps }) => taps.length > 0)
+          .map(({ tap, pairCounters, pairBacklogs }) => ({
+            tap: tap.interface.name,
+            queueSize,
+            pairs: pairCounters.map((counters, i) => ({
+              ...counters,
+              rxWaiting: pairBacklogs[i]?.rxWaiting ?? 0,
+              txWaiting: pairBacklogs[i]?.txWaiting ?? 0,
+            })),
           })),
-        })),
       };
       mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
       // A reader must not see half of it.
