@@ -143,7 +143,6 @@ export type {
   VhostUserBackendEvents,
   VhostUserBackendOptions,
 } from './vhost-user/backend-options.js';
-export type { FramesListener } from './vhost-user/backend-pair.js';
 export type { HookResult, SessionHooks } from './vhost-user/backend-session.js';
 export {
   decodeVhostUserMessage,
@@ -194,6 +193,7 @@ export type {
   VhostUserRequestPayload,
 } from './vhost-user/message-types.js';
 export { VHOST_USER_MESSAGES } from './vhost-user/messages.js';
+export type { FramesListener } from './vhost-user/pair-host.js';
 export type { VhostUserPayloadKind, VhostUserPayloads } from './vhost-user/payloads.js';
 export { VhostUserRequests } from './vhost-user/requests.js';
 export type {

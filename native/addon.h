@@ -19,8 +19,8 @@ namespace vhostnet {
 
 struct Mapping;
 
-// One per JavaScript environment (main thread or worker); there is no mutable static state but what a
-// signal handler needs.
+// One per JavaScript environment (main thread or worker); there is no mutable static state but what
+// a signal handler needs.
 struct AddonData {
   Napi::FunctionReference fd_class;
   // Live mappings by start address, so that a vhost device can hold the memory it was told about.

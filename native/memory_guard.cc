@@ -1,8 +1,8 @@
 // Mappings of files that somebody else can cut short.
 //
-// Touching a page behind the end of its file is SIGBUS, which ends the process. Of a mapping that is
-// guarded, the rest is replaced by pages of nobody's, and the touch goes on: whoever owns the mapping
-// asks afterwards whether that happened. Anywhere else the signal is what it was before.
+// Touching a page behind the end of its file is SIGBUS, which ends the process. Of a mapping that
+// is guarded, the rest is replaced by pages of nobody's, and the touch goes on: whoever owns the
+// mapping asks afterwards whether that happened. Anywhere else the signal is what it was before.
 #include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -5,8 +5,9 @@ import type { GuestMemory } from '../host/guest-memory.js';
 import type { PeerCredentials } from '../host/unix-socket.js';
 import { checkFrame, type Frame, type Sendable } from '../net/frame.js';
 import type { BackendCounters } from './backend-counters.js';
-import type { BackendPair, FramesListener } from './backend-pair.js';
+import type { BackendPair } from './backend-pair.js';
 import type { BackendState } from './backend-state.js';
+import type { FramesListener } from './pair-host.js';
 
 /**
  * A front-end's device. Its frames come by {@link VhostUserDevice.onFrames}, or are taken with

@@ -3,36 +3,16 @@ import { EventFd } from '../host/event-fd.js';
 import type { Frame, Sendable } from '../net/frame.js';
 import type { VringDevice } from '../vring/device.js';
 import { type BackendCounters, newCounters } from './backend-counters.js';
-import type { BackendLog } from './backend-log.js';
-import { BackendRing, type Signal } from './backend-ring.js';
+import { BackendRing } from './backend-ring.js';
+import type { FramesListener, PairHost } from './pair-host.js';
 import { type ChainNotes, RingBurst } from './ring-burst.js';
 import { RingFill } from './ring-fill.js';
-import type { RingUse } from './ring-use.js';
+import { signalTo } from './ring-signal.js';
 
 /** Bursts that are handled before other work of the event loop gets its turn. */
 const TURN = 16;
 /** How often a ring without kicks is looked at, in ms. */
 const POLL_EVERY = 1;
-
-/** Takes a burst. While a promise of it is pending its frames stay valid, and none comes of this pair. */
-export type FramesListener = (frames: readonly Frame[], pair: number) => void | Promise<void>;
-
-/** What a pair needs of the device that it is of. */
-export interface PairHost {
-  /** Whether the front-end lets rings that are enabled be served at all. */
-  readonly serving: boolean;
-  readonly use: RingUse;
-  readonly log: BackendLog | undefined;
-  readonly listener: FramesListener | undefined;
-  /** Signals that go over the socket. */
-  inBand(ring: BackendRing, what: 'call' | 'err'): void;
-  called(ring: BackendRing): void;
-  broken(ring: BackendRing, error: Error): void;
-  /** Ends the connection where shared files are not what they were. */
-  checkFiles(): void;
-  /** What ends the connection. */
-  failed(error: Error): void;
-}
 
 export class BackendPair {
   readonly index: number;
@@ -278,26 +258,15 @@ export class BackendPair {
   }
 
   #broken(ring: BackendRing, error: Error): void {
-    this.#signal(ring.err, ring, 'err');
+    if (signalTo(ring.err) === 'in-band') this.#host.inBand(ring, 'err');
     this.#host.broken(ring, error);
   }
 
   #call(ring: BackendRing): void {
     if (ring.call === undefined) return;
     this.counters.calls++;
-    this.#signal(ring.call, ring, 'call');
+    if (signalTo(ring.call) === 'in-band') this.#host.inBand(ring, 'call');
     this.#host.called(ring);
-  }
-
-  #signal(signal: Signal, ring: BackendRing, what: 'call' | 'err'): void {
-    if (signal === 'in-band') this.#host.inBand(ring, what);
-    if (!(signal instanceof EventFd)) return;
-    try {
-      signal.signal();
-    } catch (error) {
-      // A counter that is full has been signalled, and nobody reads it.
-      if ((error as { code?: string }).code !== 'EAGAIN') throw error;
-    }
   }
 
   /** All of a used ring is noted: it is a page or a few. */

@@ -1,6 +1,5 @@
 /** One ring of a back end: what the front-end said of it, and the device end while it is started. */
-import { readlinkSync } from 'node:fs';
-import { EventFd } from '../host/event-fd.js';
+import type { EventFd } from '../host/event-fd.js';
 import { VringDevice } from '../vring/device.js';
 import {
   availBytes,
@@ -12,15 +11,13 @@ import {
 } from '../vring/layout.js';
 import type { BackendMemory } from './backend-memory.js';
 import type { VhostUserVringAddr } from './ring-payloads.js';
+import { closeSignal, eventFdOf, type Signal } from './ring-signal.js';
 
 /** What all rings of a device have in common when they start. */
 export interface RingFeatures {
   eventIdx: boolean;
   indirect: boolean;
 }
-
-/** Where a ring's signals go: to an eventfd, over the socket, nowhere. */
-export type Signal = EventFd | 'in-band' | undefined;
 
 export class BackendRing {
   readonly index: number;
@@ -173,15 +170,4 @@ export class BackendRing {
   #assertStopped(): void {
     if (this.device) throw new Error('the ring is started');
   }
-}
-
-/** A duplicate of a descriptor that came. What is no eventfd could block this process, or keep it busy. */
-function eventFdOf(fd: number): EventFd {
-  const what = readlinkSync(`/proc/self/fd/${fd}`);
-  if (what !== 'anon_inode:[eventfd]') throw new Error(`its descriptor is no eventfd but ${what}`);
-  return EventFd.fromFd(fd);
-}
-
-function closeSignal(signal: EventFd | string | undefined): void {
-  if (signal instanceof EventFd) signal.close();
 }

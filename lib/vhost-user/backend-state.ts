@@ -8,9 +8,10 @@ import { hasBit, VIRTIO_CONFIG_S_DRIVER_OK } from '../uapi/virtio-net.js';
 import type { BackendInflight } from './backend-inflight.js';
 import type { BackendLog } from './backend-log.js';
 import type { BackendMemory, MemoryPolicy } from './backend-memory.js';
-import { BackendPair, type FramesListener, type PairHost } from './backend-pair.js';
+import { BackendPair } from './backend-pair.js';
 import type { BackendRing } from './backend-ring.js';
 import { VhostUserConnection } from './connection.js';
+import type { FramesListener, PairHost } from './pair-host.js';
 import { VhostUserRequests } from './requests.js';
 import { type RingUse, ringUse } from './ring-use.js';
 

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { cli } from '../support/cli.js';
 import { FrontEnd, HEADER, numbered } from '../support/front-end.js';
+import { until } from '../support/host.js';
 import { socketPath } from '../support/sockets.js';
 
 holdNothingLeaks();
@@ -50,6 +51,7 @@ test('a capture has what the guest sent', async () => {
   const { run, guest } = await served(socketPath(), `pcap:${file}`);
   guest.send(numbered(1, 100));
   guest.kick();
+  await until(() => guest.taken(1).length === 1, 'the frame to be taken');
   guest.connection.close();
   await run.line('disconnected');
   run.child.kill('SIGINT');

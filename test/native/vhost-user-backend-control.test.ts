@@ -1,28 +1,17 @@
-/** What a vhost-user back end does while its rings run: memory, logs, signals, positions, and a life after death. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bit, VHOST_F_LOG_ALL, VhostUserConnection } from '../../lib/index.js';
-import { BUILT } from '../support/child.js';
-import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
+import { holdNothingLeaks } from '../support/cleanup.js';
 import {
   backendOf,
   FEATURES,
   FrontEnd,
-  guestMemory,
   IN_BAND,
-  MEMORY,
   numbered,
   PROTOCOL,
-  RECEIVE_AT,
-  RINGS,
   sendable,
-  USER,
 } from '../support/front-end.js';
 import { until } from '../support/host.js';
-import { kept, socketPair, socketPath } from '../support/sockets.js';
+import { kept, socketPair } from '../support/sockets.js';
 import { aWhile } from '../support/turns.js';
 
 holdNothingLeaks();
@@ -168,173 +157,6 @@ describe('a front-end', () => {
     guest.drivers[1]?.publish();
     await until(() => frames.length === 1, 'a frame without a kick');
   });
-});
-
-describe('memory', () => {
-  test('is replaced while rings run, which go on where they were', async () => {
-    const { backend, frames, device } = collecting();
-    const guest = await new FrontEnd(backend.path).bringUp();
-    guest.post(4);
-    for (let i = 0; i < 6; i++) {
-      const before = device().memory;
-      await guest.setMemory();
-      expect(device().memory).not.toBe(before);
-      guest.send(numbered(i));
-      guest.kick();
-      await until(() => frames.length === i + 1, 'a frame');
-      if (i < 4) device().enqueue([numbered(i)]);
-    }
-    expect(await guest.received(4)).toHaveLength(4);
-    expect(guest.taken(1)).toHaveLength(6);
-  });
-
-  test('that a running ring is not in is refused, and the old one stays', async () => {
-    const { backend, frames } = collecting();
-    const guest = await new FrontEnd(backend.path).bringUp();
-    const fd = sendable(guest.memory.regions[0]?.fd as number);
-    const elsewhere = { ...guest.region, userAddress: USER + 0x10_0000n };
-    await expect(guest.ack('VHOST_USER_SET_MEM_TABLE', [elsewhere], [fd])).rejects.toThrow();
-    await expect(guest.ack('VHOST_USER_REM_MEM_REG', guest.region)).rejects.toThrow();
-    guest.send(numbered(1));
-    guest.kick();
-    await until(() => frames.length === 1, 'a frame');
-  });
-
-  test('is added to and taken away region by region', async () => {
-    const { backend, frames, device } = collecting();
-    const guest = await new FrontEnd(backend.path).bringUp();
-    const fd = sendable(guestMemory().regions[0]?.fd as number);
-    const more = { ...guest.region, guestAddress: 1n << 32n, userAddress: USER << 1n };
-    await guest.ack('VHOST_USER_ADD_MEM_REG', more, [fd]);
-    expect(device().memory?.regions).toHaveLength(2);
-    await expect(guest.ack('VHOST_USER_ADD_MEM_REG', more, [fd])).rejects.toThrow();
-    await guest.ack('VHOST_USER_REM_MEM_REG', more, [fd]);
-    await expect(guest.ack('VHOST_USER_REM_MEM_REG', more)).rejects.toThrow();
-    expect(device().memory?.regions).toHaveLength(1);
-    guest.send(numbered(1));
-    guest.kick();
-    await until(() => frames.length === 1, 'a frame');
-  });
-
-  test('out of a file that is cut short ends the connection, and not the process', async () => {
-    const folder = mkdtempSync('/dev/shm/vhost-net-');
-    cleanup(() => rmSync(folder, { recursive: true }));
-    const fd = openSync(join(folder, 'memory'), 'w+');
-    ftruncateSync(fd, MEMORY);
-    const { backend, errors, device } = collecting();
-    const guest = await new FrontEnd(backend.path, guestMemory({ fd })).bringUp();
-    guest.post(4);
-    const other = await new FrontEnd(backend.path).bringUp();
-    ftruncateSync(fd, 0);
-    closeSync(fd);
-    expect(device().enqueue([numbered(1)])).toBe(0);
-    await until(() => errors.length === 1, 'its end');
-    expect(errors).toMatchObject([{ code: 'ERR_MEMORY_TRUNCATED' }]);
-    // Whoever else is served does not notice.
-    other.post(1);
-    expect([...backend.devices][0]?.enqueue([numbered(2)])).toBe(1);
-    await until(() => guest.closed, 'the front-end to be told');
-    // Its own mapping of what it cut away would end this process as well.
-    guest.drivers = [];
-  });
-
-  test('that could be cut short is refused where seals are demanded', async () => {
-    const folder = mkdtempSync('/dev/shm/vhost-net-');
-    cleanup(() => rmSync(folder, { recursive: true }));
-    const fd = openSync(join(folder, 'memory'), 'w+');
-    ftruncateSync(fd, MEMORY);
-    const { backend } = backendOf({ memory: 'sealed' });
-    const guest = new FrontEnd(backend.path, guestMemory({ fd }));
-    closeSync(fd);
-    await guest.negotiate();
-    await expect(guest.setMemory()).rejects.toThrow('refused');
-    const sealed = await new FrontEnd(backend.path).bringUp();
-    expect(sealed.closed).toBe(false);
-  });
-});
-
-test('the dirty log has the pages of buffers and used rings that were written to, and no others', async () => {
-  const { backend, device } = backendOf();
-  const guest = await new FrontEnd(backend.path).bringUp();
-  const area = guestMemory().regions[0];
-  const { buffer, fd } = area as NonNullable<typeof area>;
-  const bits = new Uint8Array(buffer, 0, 4096);
-  const { payload } = await guest.request('VHOST_USER_SET_LOG_BASE', { size: 4096n, offset: 0n }, [
-    sendable(fd),
-  ]);
-  expect(payload).toBe(0n);
-  await guest.ack('VHOST_USER_SET_FEATURES', FEATURES | bit(VHOST_F_LOG_ALL));
-  await guest.ack('VHOST_USER_SET_VRING_ADDR', guest.addressOf(0, true));
-  guest.post(1, 2048, 3);
-  device().enqueue([numbered(1, 1000)]);
-  const pages: number[] = [];
-  bits.forEach((byte, at) => {
-    for (let i = 0; i < 8; i++) if ((byte >> i) & 1) pages.push(8 * at + i);
-  });
-  const pageOf = (address: bigint) => Number(address / 4096n);
-  expect(pages).toEqual([pageOf(RINGS[0]), pageOf(RECEIVE_AT + 3n * 2048n)].sort((a, b) => a - b));
-});
-
-test('frames that a killed back end had taken are taken again, in order, by the next', async () => {
-  const path = socketPath();
-  const child = spawn(
-    process.execPath,
-    [
-      '--input-type=module',
-      '-e',
-      `import { VhostUserBackend } from '${BUILT}';
-       const backend = VhostUserBackend.listen({ path: '${path}' });
-       let bursts = 0;
-       backend.on('connect', (device) => device.onFrames((frames) => {
-         if (++bursts === 1) return;
-         console.log('holds', frames.length);
-         return new Promise(() => {});
-       }));
-       console.log('listens');`,
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  cleanup(() => child.kill('SIGKILL'));
-  let said = '';
-  child.stdout.on('data', (chunk) => {
-    said += chunk;
-  });
-  await until(() => said.includes('listens'), 'the child');
-  const guest = new FrontEnd(path);
-  await guest.negotiate();
-  const wanted = { mmapSize: 0n, mmapOffset: 0n, numQueues: 2, queueSize: 16 };
-  const { payload: inflight, descriptors } = await guest.request(
-    'VHOST_USER_GET_INFLIGHT_FD',
-    wanted,
-  );
-  descriptors.forEach(kept);
-  await guest.setMemory();
-  await guest.startRing(0);
-  await guest.startRing(1);
-  await guest.enable(0, 1);
-  guest.send(numbered(0));
-  guest.kick();
-  await until(() => guest.taken(1).length === 1, 'the first frame to be done with');
-  for (let i = 1; i <= 3; i++) guest.send(numbered(i));
-  guest.kick();
-  await until(() => said.includes('holds 3'), 'three frames to be held');
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-  guest.send(numbered(4));
-  guest.drivers[1]?.publish();
-
-  const { backend, frames } = collecting();
-  const again = new FrontEnd(backend.path, guest.memory);
-  again.drivers = guest.drivers;
-  await again.negotiate();
-  await again.ack('VHOST_USER_SET_INFLIGHT_FD', inflight, descriptors);
-  await again.setMemory();
-  await again.startRing(0);
-  await again.startRing(1, { base: 77 });
-  await again.enable(0, 1);
-  await until(() => frames.length === 4, 'four frames');
-  expect(frames).toEqual([1, 2, 3, 4].map((i) => numbered(i)));
-  expect(again.taken(1)).toHaveLength(4);
 });
 
 test('hooks run before and after each request, and can take its place', async () => {

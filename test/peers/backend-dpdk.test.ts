@@ -1,5 +1,5 @@
 /** Our back end, and DPDK's virtio-user in front of it. */
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { VhostUserBackend, type VhostUserDevice } from '../../lib/index.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
@@ -122,6 +122,20 @@ test('the command joins two DPDKs', async () => {
   await sink.statsOnce(({ rxPackets }) => rxPackets > 5000);
   await source.stop();
   await sink.stop();
+  run.child.kill('SIGINT');
+  expect(await run.exitCode()).toBe(0);
+});
+
+test('the command joins a DPDK and a TAP', async () => {
+  const path = socketPath();
+  const name = `vub${process.pid}`.slice(0, 15);
+  const run = cli(['backend', '--socket', path, '--to', `tap:${name}`]);
+  await run.line('listening');
+  const received = () =>
+    Number(readFileSync(`/sys/class/net/${name}/statistics/rx_packets`, 'utf8'));
+  const source = await Testpmd.start({ port: virtioUserPort(path), forward: 'txonly' });
+  await until(() => received() > 2000, 'frames on the host’s side');
+  await source.stop();
   run.child.kill('SIGINT');
   expect(await run.exitCode()).toBe(0);
 });

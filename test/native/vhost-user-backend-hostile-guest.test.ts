@@ -1,0 +1,119 @@
+/** What a guest writes to its rings and buffers against a vhost-user back end: as vhost-user-backend-hostile.test.ts. */
+import { readdirSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import type { VringDriver } from '../../lib/index.js';
+import { holdNothingLeaks } from '../support/cleanup.js';
+import { backendOf, FrontEnd, HEADER, numbered, RINGS, TRANSMIT_AT } from '../support/front-end.js';
+import { until } from '../support/host.js';
+import { offer, refused, servesOthers, up, writeDescriptor } from '../support/hostile-front-end.js';
+import { aWhile } from '../support/turns.js';
+import { le } from '../support/vhost-user.js';
+
+holdNothingLeaks();
+
+const _openFds = () => readdirSync('/proc/self/fd').length;
+
+describe('CVE-2022-2132', () => {
+  test.each([
+    ['no longer than the header', [[0, 12]]],
+    ['shorter than the header', [[0, 5]]],
+    ['of nothing', [[0, 0]]],
+    ['of nothing, many times', Array.from({ length: 15 }, () => [0, 0])],
+    [
+      'with the header in twelve pieces, and no frame',
+      Array.from({ length: 12 }, (_, i) => [i, 1]),
+    ],
+  ])('a chain %s is no frame, and goes back', async (_, buffers) => {
+    const { guest, frames, device } = await up();
+    const words = buffers.flatMap(([at = 0, length = 0]) => [Number(TRANSMIT_AT) + at, 0, length]);
+    (guest.drivers[1] as VringDriver).add(Uint32Array.from(words), buffers.length, 0);
+    guest.kick();
+    await until(() => guest.taken(1).length === 1, 'the chain');
+    expect(frames).toEqual([]);
+    expect(device().counters()).toMatchObject({ errors: 1, received: 0 });
+  });
+
+  test('a header in twelve pieces before a frame is read whole', async () => {
+    const { guest, frames } = await up();
+    guest.send(numbered(3), undefined, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    guest.kick();
+    await until(() => frames.length === 1, 'a frame');
+    expect(frames[0]?.bytes).toEqual(numbered(3));
+  });
+});
+
+test('CVE-2024-11614: a header that asks for a checksum was not negotiated, and is no frame’s', async () => {
+  const { guest, frames, device } = await up();
+  guest.send(numbered(1), Uint8Array.of(1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0));
+  guest.kick();
+  await until(() => guest.taken(1).length === 1, 'the chain');
+  expect(frames).toEqual([]);
+  expect(device().counters().errors).toBe(1);
+});
+
+test('a double fetch: the header that was checked is the one that is handed out', async () => {
+  const { backend } = backendOf();
+  const seen: number[] = [];
+  const guest = new FrontEnd(backend.path);
+  backend.on('connect', (device) =>
+    device.onFrames((burst) => {
+      guest.memory.bytes(TRANSMIT_AT, HEADER).fill(0xff);
+      for (const { offload } of burst) seen.push(offload.flags, offload.checksumStart);
+    }),
+  );
+  await aWhile();
+  await guest.bringUp();
+  guest.send(numbered(1));
+  guest.kick();
+  await until(() => seen.length > 0, 'a frame');
+  expect(seen).toEqual([0, 0]);
+});
+
+describe('a ring of the guest', () => {
+  test.each<[string, (guest: FrontEnd) => void]>([
+    ['whose chain loops', (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 1, 0])],
+    [
+      'whose chain goes on outside',
+      (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 1, 999]),
+    ],
+    [
+      'with a table that was not negotiated',
+      (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 4, 0]),
+    ],
+  ])('%s is stopped and told of, and another is served', async (_, write) => {
+    const made = await up();
+    write(made.guest);
+    offer(made.guest, 0);
+    await until(() => made.told.some(([event]) => event === 'ringError'), 'the ring to break');
+    expect(made.told).toContainEqual(['stop']);
+    expect(made.errors).toEqual([]);
+    await servesOthers(made);
+  });
+
+  test('that offers more chains than it has is stopped', async () => {
+    const made = await up();
+    made.guest.memory.write(RINGS[1] + 256n, le([2, 0], [2, 17]));
+    made.guest.kicks[1].signal();
+    await until(() => made.told.some(([event]) => event === 'ringError'), 'the ring to break');
+  });
+
+  test.each([0, 3, 48, 65_536, 0x8000_0000])('of %i descriptors is refused', async (num) => {
+    const { backend } = backendOf();
+    const guest = new FrontEnd(backend.path);
+    await guest.negotiate();
+    await refused(guest, 'VHOST_USER_SET_VRING_NUM', { index: 0, num });
+  });
+
+  test.each([
+    ['desc', 8n],
+    ['avail', 1n],
+    ['used', 2n],
+  ] as const)('whose %s is %i bytes off its alignment is refused', async (part, off) => {
+    const { backend } = backendOf();
+    const guest = new FrontEnd(backend.path);
+    await guest.negotiate();
+    await guest.setMemory();
+    const address = guest.addressOf(0);
+    await refused(guest, 'VHOST_USER_SET_VRING_ADDR', { ...address, [part]: address[part] + off });
+  });
+});

@@ -1,0 +1,60 @@
+/** What the tests of hostile front-ends have in common: a back end that is up, and what must still work after it all. */
+import { readdirSync } from 'node:fs';
+import { expect } from 'vitest';
+import type { Frame } from '../../lib/index.js';
+import { backendOf, FrontEnd, numbered, RINGS } from './front-end.js';
+import { le } from './vhost-user.js';
+
+export const openFds = () => readdirSync('/proc/self/fd').length;
+
+export async function up() {
+  const made = backendOf();
+  const frames: { bytes: Uint8Array; offload: Frame['offload'] }[] = [];
+  made.backend.on('connect', (device) =>
+    device.onFrames((burst) => {
+      for (const { bytes, offload } of burst) {
+        frames.push({ bytes: bytes.slice(), offload: { ...offload } });
+      }
+    }),
+  );
+  const guest = await new FrontEnd(made.backend.path).bringUp();
+  return { ...made, frames, guest };
+}
+
+/** Nothing of it is left, and another front-end is served as if nothing had been. */
+export async function servesOthers({ backend }: ReturnType<typeof backendOf>): Promise<void> {
+  const other = await new FrontEnd(backend.path).bringUp();
+  other.post(1);
+  expect([...backend.devices].at(-1)?.enqueue([numbered(1)])).toBe(1);
+  expect(await other.received(1)).toHaveLength(1);
+}
+
+export async function refused(
+  guest: FrontEnd,
+  ...args: Parameters<FrontEnd['ack']>
+): Promise<void> {
+  await expect(guest.ack(...args)).rejects.toThrow('refused');
+}
+
+/** A descriptor of the ring as virtio has it. */
+export function writeDescriptor(
+  guest: FrontEnd,
+  index: number,
+  fields: [bigint, number, number, number],
+) {
+  const [address, length, flags, next] = fields;
+  guest.memory.write(
+    RINGS[1] + BigInt(16 * index),
+    le([8, address], [4, length], [2, flags], [2, next]),
+  );
+}
+
+/** Offers chains that the driver end would not make. */
+export function offer(guest: FrontEnd, ...heads: number[]): void {
+  const avail = RINGS[1] + 256n;
+  guest.memory.write(
+    avail,
+    le([2, 0], [2, heads.length], ...heads.map((head) => [2, head] as const)),
+  );
+  guest.kicks[1].signal();
+}
