@@ -26,7 +26,8 @@ export function peerFolder(): string {
 export class PeerProcess {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #name: string;
-  #output = '';
+  /** Apart: what it writes to the one lies in the middle of a word of the other. */
+  readonly #said = { stdout: '', stderr: '' };
   #ended: number | NodeJS.Signals | undefined;
 
   constructor(program: string, args: readonly string[], env: Record<string, string> = {}) {
@@ -34,13 +35,13 @@ export class PeerProcess {
     this.#child = spawn(program, args, { env: { ...process.env, ...env } });
     // What it was told when it was about to end is lost, and no error of the test's.
     this.#child.stdin.on('error', () => {});
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        this.#output = (this.#output + text).slice(-KEPT);
+    for (const name of ['stdout', 'stderr'] as const) {
+      this.#child[name].setEncoding('utf8').on('data', (text: string) => {
+        this.#said[name] = (this.#said[name] + text).slice(-KEPT);
       });
     }
     this.#child.on('error', (error) => {
-      this.#output += String(error);
+      this.#said.stderr += String(error);
       this.#ended ??= -1;
     });
     this.#child.on('close', (code, signal) => {
@@ -57,9 +58,9 @@ export class PeerProcess {
     return this.#child.pid ?? -1;
   }
 
-  /** The last of what it wrote, to both. */
+  /** The last of what it wrote: to its standard output, then to the other. */
   get output(): string {
-    return this.#output;
+    return this.#said.stdout + this.#said.stderr;
   }
 
   /** Its exit code or the signal that ended it, once it ended. */
@@ -69,20 +70,21 @@ export class PeerProcess {
 
   /** Writes to its standard input, and waits until it says `answer` after that. */
   async tell(text: string, answer: RegExp): Promise<string> {
-    this.#output = '';
+    this.#said.stdout = this.#said.stderr = '';
     if (text !== '') this.#child.stdin.write(text);
     return this.says(answer);
   }
 
   /** What it said, once `words` are among it. Fails where it ends before. */
   async says(words: RegExp): Promise<string> {
-    const said = () => words.test(this.#output) || this.#ended !== undefined;
-    await until(said, `${this.#name} says ${words}`, PATIENCE).catch((error: Error) => {
-      throw new Error(`${error.message}; it said: ${this.#output}`);
+    const said = () => Object.values(this.#said).some((text) => words.test(text));
+    const over = () => said() || this.#ended !== undefined;
+    await until(over, `${this.#name} says ${words}`, PATIENCE).catch((error: Error) => {
+      throw new Error(`${error.message}; it said: ${this.output}`);
     });
-    if (words.test(this.#output)) return this.#output;
+    if (said()) return this.output;
     throw new Error(
-      `${this.#name} ended with ${this.#ended}, not having said ${words}: ${this.#output}`,
+      `${this.#name} ended with ${this.#ended}, not having said ${words}: ${this.output}`,
     );
   }
 
