@@ -206,7 +206,8 @@ export function survivesHostileRings(kind: BackendKind): void {
         if (which === 'receive') await out(bench, [FRAME], 60, 1);
         else await into(bench, [BUFFER], 60, 1);
         const state = await bench.rig.stop();
-        expect(state[which]).toBe(0);
+        // Before the chain, or behind it: the kernel has taken one whose buffers are for the other direction.
+        expect([0, 1]).toContain(state[which]);
       });
 
       test('more chains at once than it has descriptors', async () => {
