@@ -48,18 +48,28 @@ export class InProcessBackend implements VhostBackend {
   #log: DirtyLog | undefined;
   #closed = false;
 
-  private constructor(queues: readonly PacketQueue[], uring: IoUring | undefined) {
-    this.#pairs = queues.map((queue) => new InProcessPair(queue, uring));
+  private constructor(pairs: readonly InProcessPair[], uring: IoUring | undefined) {
+    this.#pairs = pairs;
     this.#uring = uring;
   }
 
   /**
    * A backend that serves a pair of rings for each queue. The queues stay the caller's: close the backend
-   * first. It runs on this thread's event loop, and does not keep the process alive. Throws `ENOMEM`.
+   * first. It runs on this thread's event loop, and does not keep the process alive. Throws `ENOMEM`; then
+   * nothing stays open.
    */
   static open(queues: readonly PacketQueue[]): InProcessBackend {
     if (queues.length === 0) throw valueError('a backend needs at least one queue');
-    return new InProcessBackend(queues, openUring());
+    const uring = openUring();
+    const pairs: InProcessPair[] = [];
+    try {
+      for (const queue of queues) pairs.push(new InProcessPair(queue, uring));
+      return new InProcessBackend(pairs, uring);
+    } catch (error) {
+      for (const pair of pairs) pair.close();
+      uring?.close();
+      throw error;
+    }
   }
 
   get queuePairs(): number {
