@@ -1,9 +1,10 @@
 /** The programs of the guide, as they stand there. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { NetInterface, PacketSocket } from '../../lib/index.js';
+import { NetInterface, PacketSocket, VhostUserBackend } from '../../lib/index.js';
 import { BUILT } from '../support/child.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { Run } from '../support/cli.js';
@@ -32,13 +33,25 @@ async function feed(name: string, run: Run): Promise<void> {
   }
 }
 
+/** The switch of the guide. Resolves when a port's rings are there. */
+function listenAt(path: string): Promise<unknown> {
+  mkdirSync(dirname(path), { recursive: true });
+  cleanup(() => rmSync(dirname(path), { recursive: true }));
+  const backend = VhostUserBackend.listen({ path });
+  cleanup(() => backend.close());
+  return once(backend, 'start');
+}
+
 test.each(codeBlocks('docs/guide-network-programs.md'))('$title', async ({ source }) => {
   const folder = mkdtempSync(join(tmpdir(), 'vhost-net-guide-'));
   cleanup(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'program.mjs');
   writeFileSync(file, source.replace("'vhost-net'", JSON.stringify(BUILT)));
+  const [, socket] = /socket: '([^']+)'/.exec(source) ?? [];
+  const connected = socket === undefined ? undefined : listenAt(socket);
   const run = new Run(process.execPath, [file]);
-  await feed(source.includes("'left0'") ? 'left0' : 'vnet0', run);
+  if (connected) await connected;
+  else await feed(source.includes("'left0'") ? 'left0' : 'vnet0', run);
   if (source.includes('SIGINT')) {
     // The handler is there before the first frame can be.
     await new Promise((resolve) => setTimeout(resolve, 500));
