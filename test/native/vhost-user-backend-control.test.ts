@@ -3,6 +3,7 @@ import { bit, VHOST_F_LOG_ALL, VhostUserConnection } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import {
   backendOf,
+  collecting,
   FEATURES,
   FrontEnd,
   IN_BAND,
@@ -15,17 +16,6 @@ import { kept, socketPair } from '../support/sockets.js';
 import { aWhile } from '../support/turns.js';
 
 holdNothingLeaks();
-
-function collecting(options: Parameters<typeof backendOf>[0] = {}) {
-  const rest = backendOf(options);
-  const frames: Uint8Array[] = [];
-  rest.backend.on('connect', (device) =>
-    device.onFrames((burst) => {
-      for (const { bytes } of burst) frames.push(bytes.slice());
-    }),
-  );
-  return { ...rest, frames };
-}
 
 const ring = (index: number, num: number) => ({ index, num });
 

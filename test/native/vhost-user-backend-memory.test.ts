@@ -9,6 +9,7 @@ import { BUILT } from '../support/child.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import {
   backendOf,
+  collecting,
   FEATURES,
   FrontEnd,
   guestMemory,
@@ -23,17 +24,6 @@ import { until } from '../support/host.js';
 import { kept, socketPath } from '../support/sockets.js';
 
 holdNothingLeaks();
-
-function collecting(options: Parameters<typeof backendOf>[0] = {}) {
-  const rest = backendOf(options);
-  const frames: Uint8Array[] = [];
-  rest.backend.on('connect', (device) =>
-    device.onFrames((burst) => {
-      for (const { bytes } of burst) frames.push(bytes.slice());
-    }),
-  );
-  return { ...rest, frames };
-}
 
 describe('memory', () => {
   test('is replaced while rings run, which go on where they were', async () => {

@@ -60,6 +60,18 @@ export function backendOf(options: Partial<VhostUserBackendOptions> = {}) {
   return { backend, told, errors, device };
 }
 
+/** As {@link backendOf}, with copies of all frames that its devices send. */
+export function collecting(options: Parameters<typeof backendOf>[0] = {}) {
+  const rest = backendOf(options);
+  const frames: Uint8Array[] = [];
+  rest.backend.on('connect', (device) =>
+    device.onFrames((burst) => {
+      for (const { bytes } of burst) frames.push(bytes.slice());
+    }),
+  );
+  return { ...rest, frames };
+}
+
 /** Memory of one region, in a memfd that is sealed, or in a file. */
 export function guestMemory(backing: RegionBacking = 'memfd'): GuestMemory {
   return kept(GuestMemory.create([{ guestAddress: 0n, size: MEMORY, backing }]));
