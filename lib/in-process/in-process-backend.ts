@@ -20,7 +20,7 @@ import {
 } from '../uapi/virtio-net.js';
 import type { BackendConfig, QueuePairState, VhostBackend, VringConfig } from '../vhost/backend.js';
 import type { DirtyLog } from '../vhost/dirty-log.js';
-import { checkHeader } from '../vhost/queue-rules.js';
+import { checkHeader, checkPairCount } from '../vhost/queue-rules.js';
 import { MOST_FRAMES } from './frame-batch.js';
 import type { InProcessCounters } from './in-process-counters.js';
 import { InProcessPair } from './in-process-pair.js';
@@ -88,12 +88,7 @@ export class InProcessBackend implements VhostBackend {
   async start(config: BackendConfig): Promise<void> {
     if (this.#closed) throw closedError('the backend');
     if (this.#config) throw new StateError('ERR_BUSY', 'the backend is running');
-    const count = config.pairs.length;
-    if (count < 1 || count > this.#pairs.length) {
-      throw valueError(
-        `the backend has ${this.#pairs.length} queue pairs, ${count} are configured`,
-      );
-    }
+    checkPairCount(config.pairs.length, this.#pairs.length);
     checkFeatures(config);
     for (const { queue } of this.#pairs) checkHeader(config.features, queue);
     this.#log?.checkCovers(config.memory);

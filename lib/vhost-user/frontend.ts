@@ -11,6 +11,7 @@ import {
 } from '../uapi/virtio-net.js';
 import type { BackendConfig, QueuePairState, VhostBackend, VringConfig } from '../vhost/backend.js';
 import type { DirtyLog } from '../vhost/dirty-log.js';
+import { checkPairCount } from '../vhost/queue-rules.js';
 import { getConfig, sendRarp, setConfig, setMtu } from './device-requests.js';
 import { disconnected } from './errors.js';
 import { type Connected, FrontendLink } from './frontend-link.js';
@@ -229,11 +230,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
 
   /** Throws for what no back end behind a socket can do. */
   #check({ pairs, features, iotlb }: BackendConfig): void {
-    if (pairs.length < 1 || pairs.length > this.queuePairs) {
-      throw valueError(
-        `the backend has ${this.queuePairs} queue pairs, ${pairs.length} are configured`,
-      );
-    }
+    checkPairCount(pairs.length, this.queuePairs);
     const offered = this.session?.features ?? this.features;
     const missing = features & ~(this.features & offered);
     if (missing !== 0n) {

@@ -14,7 +14,7 @@ import type {
 import type { DirtyLog } from './dirty-log.js';
 import { Iotlb } from './iotlb.js';
 import { type DeviceOptions, KernelPair, type PairContext, type RingIndex } from './kernel-pair.js';
-import { checkHeader } from './queue-rules.js';
+import { checkHeader, checkPairCount } from './queue-rules.js';
 import { VhostNet } from './vhost-net.js';
 
 /** What a kernel says to an ioctl that it does not have. */
@@ -82,12 +82,7 @@ export class KernelBackend implements VhostBackend {
   async start(config: BackendConfig): Promise<void> {
     if (this.#closed) throw closedError('the backend');
     if (this.#config) throw new StateError('ERR_BUSY', 'the backend is running');
-    const count = config.pairs.length;
-    if (count < 1 || count > this.#pairs.length) {
-      throw valueError(
-        `the backend has ${this.#pairs.length} queue pairs, ${count} are configured`,
-      );
-    }
+    checkPairCount(config.pairs.length, this.#pairs.length);
     checkFeatures(config, this.features);
     for (const { queue } of this.#pairs) checkHeader(config.features, queue);
     this.#iotlb = config.iotlb && new Iotlb(config.memory, config.iotlb);

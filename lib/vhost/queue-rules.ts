@@ -1,9 +1,15 @@
-/** What a queue must be like for the features that its rings have. */
-import { StateError } from '../errors.js';
+/** What a configuration may ask of a backend, and what a queue must be like for the features that its rings have. */
+import { StateError, valueError } from '../errors.js';
 import type { PacketQueue } from '../host/packet-queue.js';
 import { headerLengthOf } from '../net/header.js';
 import { VHOST_NET_F_VIRTIO_NET_HDR } from '../uapi/vhost.js';
 import { hasBit } from '../uapi/virtio-net.js';
+
+/** Throws `ERR_INVALID_ARG_VALUE` for no queue pair, or more than the backend has. */
+export function checkPairCount(count: number, most: number): void {
+  if (count >= 1 && count <= most) return;
+  throw valueError(`the backend has ${most} queue pairs, ${count} are configured`);
+}
 
 /**
  * The kernel checks nothing here: with a queue whose header has another length than the rings', every
