@@ -44,6 +44,15 @@ export class EventFd extends Descriptor {
     if (result < 0) throw systemError(result, 'write(eventfd)');
   }
 
+  /**
+   * As {@link EventFd.signal}, for an eventfd that its other end may have filled: a counter that is full has been
+   * signalled, and is no error.
+   */
+  wake(): void {
+    const result = native.eventfdWrite(this.handle, 1);
+    if (result < 0 && result !== EAGAIN) throw systemError(result, 'write(eventfd)');
+  }
+
   /** The count since the last read, which becomes 0; 0 when nobody signalled. Never waits. */
   read(): number {
     const result = native.eventfdRead(this.handle);

@@ -161,22 +161,13 @@ export abstract class RingService {
 
   /** Shows the driver what was given back. */
   protected publish(): void {
-    if (this.ring.publish()) signal(this.#call);
+    if (this.ring.publish()) this.#call.wake();
     this.marks?.tell();
   }
 
   #giveUp(error: StateError): void {
     logVhost('gave a ring up: %s', error.message);
-    if (this.#err) signal(this.#err);
+    if (this.#err) this.#err.wake();
     else this.#onError();
-  }
-}
-
-/** A counter that is full has been signalled. */
-function signal(eventFd: EventFd): void {
-  try {
-    eventFd.signal();
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'EAGAIN') throw error;
   }
 }

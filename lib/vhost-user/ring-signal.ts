@@ -8,12 +8,7 @@ export type Signal = EventFd | 'in-band' | undefined;
 /** Signals, where there is an eventfd for it; returns `'in-band'` where it has to go over the socket. */
 export function signalTo(signal: Signal): 'in-band' | undefined {
   if (!(signal instanceof EventFd)) return signal;
-  try {
-    signal.signal();
-  } catch (error) {
-    // A counter that is full has been signalled, and nobody reads it.
-    if ((error as { code?: string }).code !== 'EAGAIN') throw error;
-  }
+  signal.wake();
   return undefined;
 }
 

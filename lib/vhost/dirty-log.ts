@@ -131,12 +131,7 @@ export class DirtyLog {
 
   /** @internal Signals the event: something was marked. */
   tell(): void {
-    try {
-      this.event?.signal();
-    } catch (error) {
-      // A counter that is full has been signalled.
-      if ((error as { code?: string }).code !== 'EAGAIN') throw error;
-    }
+    this.event?.wake();
   }
 
   /** @internal Throws `ERR_OUT_OF_RANGE` for memory that ends behind what the log covers. */

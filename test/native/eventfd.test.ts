@@ -50,8 +50,12 @@ test('a full counter takes no more: EAGAIN, at once', () => {
   expect(() => event.signal()).toThrow(
     expect.objectContaining({ code: 'EAGAIN', errno: -11, syscall: 'write(eventfd)' }),
   );
+  // Who only wakes has what it wanted.
+  expect(() => event.wake()).not.toThrow();
   expect(event.read()).toBe(2 ** 64);
   expect(() => event.signal()).not.toThrow();
+  event.wake();
+  expect(event.read()).toBe(2);
 });
 
 test('a foreign eventfd is duplicated: the count is shared, the descriptor is not', () => {
