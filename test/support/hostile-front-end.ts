@@ -2,13 +2,14 @@
 import { readdirSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { Frame } from '../../lib/index.js';
-import { backendOf, FrontEnd, numbered, RINGS } from './front-end.js';
+import { backendOf, FEATURES, FrontEnd, numbered, PROTOCOL, RINGS } from './front-end.js';
 import { le } from './vhost-user.js';
 
 export const openFds = () => readdirSync('/proc/self/fd').length;
 
-export async function up() {
-  const made = backendOf();
+/** A back end that keeps copies of what came, and a front-end that is up. */
+export async function up(options: Parameters<typeof backendOf>[0] = {}, features = FEATURES) {
+  const made = backendOf(options);
   const frames: { bytes: Uint8Array; offload: Frame['offload'] }[] = [];
   made.backend.on('connect', (device) =>
     device.onFrames((burst) => {
@@ -17,7 +18,7 @@ export async function up() {
       }
     }),
   );
-  const guest = await new FrontEnd(made.backend.path).bringUp();
+  const guest = await new FrontEnd(made.backend.path).bringUp(PROTOCOL, features);
   return { ...made, frames, guest };
 }
 
