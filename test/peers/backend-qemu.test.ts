@@ -10,7 +10,7 @@ holdNothingLeaks();
 
 const DHCP = { source: 68, destination: 67 };
 
-test('a guest of QEMU asks for an address, and resets its device in order', async () => {
+test('a guest of QEMU asks for an address, and its device stops when QEMU is killed', async () => {
   const path = socketPath();
   const backend = kept(VhostUserBackend.listen({ path }));
   const requests: Buffer[] = [];
