@@ -39,6 +39,7 @@
           ],
           "cflags": ["-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],
           "cflags_cc": ["-std=c++17", "-fexceptions"],
+          "ldflags": ["-Wl,-z,nodelete"],
           "cflags!": ["-fno-exceptions"],
           "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"]
         }, {

@@ -3,13 +3,11 @@
 // Touching a page behind the end of its file is SIGBUS, which ends the process. Of a mapping that
 // is guarded, the rest is replaced by pages of nobody's, and the touch goes on: whoever owns the
 // mapping asks afterwards whether that happened. Anywhere else the signal is what it was before.
-#include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
-#include <mutex>
 
 #include "memory.h"
 
@@ -65,30 +63,19 @@ static void OnBusError(int signal, siginfo_t* info, void* context) {
   }
 }
 
-// Once in a process. The library must stay: a handler cannot be taken back safely.
+// The library must stay, as no handler can be taken back safely: binding.gyp links it `nodelete`.
 static int Install() {
-  static std::once_flag once;
-  static int result = 0;
-  std::call_once(once, [] {
-    page_size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    Dl_info own;
-    if (dladdr(reinterpret_cast<void*>(OnBusError), &own) == 0 ||
-        dlopen(own.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE) == nullptr) {
-      result = -ENOSYS;
-      return;
-    }
-    struct sigaction action = {};
-    action.sa_sigaction = OnBusError;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigemptyset(&action.sa_mask);
-    result = static_cast<int>(Checked(sigaction(SIGBUS, &action, &before)));
-  });
-  return result;
+  page_size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  struct sigaction action = {};
+  action.sa_sigaction = OnBusError;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigemptyset(&action.sa_mask);
+  return static_cast<int>(Checked(sigaction(SIGBUS, &action, &before)));
 }
 
 static int Guard(Mapping* mapping) {
   if (mapping->guard) return 0;
-  int installed = Install();
+  static const int installed = Install();  // Once in a process.
   if (installed < 0) return installed;
   for (size_t i = 0; i < kMost; i++) {
     bool expected = false;
