@@ -1,7 +1,18 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { MODULES_FILE, ModuleReporter } from './tools/test/module-reporter.js';
 
 const report = process.env[MODULES_FILE];
+
+const DIST = fileURLToPath(new URL('./dist/', import.meta.url));
+/**
+ * What a test asks for of the library and the tools, as it was built: in an emulated machine it takes minutes to
+ * transform their sources, and to run what comes of that.
+ */
+const AS_BUILT = {
+  alias: [{ find: /^(?:\.\.\/)+((?:lib|tools)\/.*)$/, replacement: `${DIST}$1` }],
+  server: { deps: { external: [/\/dist\//] } },
+};
 
 /** One project per test layer, from cheap to real; see CONTRIBUTING.md. */
 function layer(name: string, testTimeout: number) {
@@ -19,6 +30,7 @@ function layer(name: string, testTimeout: number) {
       fileParallelism: name === 'unit' || name === 'fuzz',
       isolate: !onKernel,
       globalSetup: onKernel ? ['test/support/hold-vm.ts'] : [],
+      ...(onKernel ? AS_BUILT : {}),
     },
   };
 }

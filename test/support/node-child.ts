@@ -1,21 +1,19 @@
 /**
- * Runs modules in Node processes of their own, against the library as it stands in `lib/` (and not as
- * `dist/` was built once): what ends a process, or needs one that began in a special way.
+ * Runs modules in Node processes of their own, against a copy of the library as it was built: what ends a process, or
+ * needs one that began in a special way.
  */
 import { spawn } from 'node:child_process';
 import {
   copyFileSync,
+  cpSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
-  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
-import ts from 'typescript';
+import { join, resolve } from 'node:path';
 import { afterAll } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -59,14 +57,10 @@ export function libraryCopy(options: { under?: 'lib' | 'dist/lib'; addon: boolea
   const { under = 'lib', addon } = options;
   const folder = mkdtempSync(join(tmpdir(), 'vhost-net-test-'));
   folders.push(folder);
-  const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
-  for (const name of readdirSync(join(ROOT, 'lib'), { recursive: true }) as string[]) {
-    if (!name.endsWith('.ts')) continue;
-    const source = readFileSync(join(ROOT, 'lib', name), 'utf8');
-    const target = join(folder, under, name.replace(/\.ts$/, '.js'));
-    mkdirSync(dirname(target), { recursive: true });
-    writeFileSync(target, ts.transpileModule(source, { compilerOptions }).outputText);
-  }
+  cpSync(join(ROOT, 'dist/lib'), join(folder, under), {
+    recursive: true,
+    filter: (path) => !/\.(d\.ts|map)$/.test(path),
+  });
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   if (addon) {

@@ -6,7 +6,7 @@ import { columns } from '../cli/output.js';
 import { progressOn } from '../test-vm/progress.js';
 import { GUEST_PROGRAMS, guestFiles } from '../vmm/guest/guest-files.js';
 import { inVm, lint, onHost } from './layers.js';
-import { closingLine, type LayerResult, tableRows, total } from './results.js';
+import { closingLine, failureLines, type LayerResult, tableRows, total } from './results.js';
 import { runInSlots } from './slots.js';
 
 const LAYERS = ['lint', 'unit', 'native', 'fuzz', 'package', 'peers', 'kernel', 'vmm'] as const;
@@ -72,7 +72,8 @@ const chosen: Options = {
 await prepare(chosen);
 const results = await runInSlots(jobs(chosen));
 
-process.stdout.write(`\n${columns(tableRows(results)).join('\n')}\n\n${closingLine(results)}\n`);
+const lines = [...columns(tableRows(results)), ...failureLines(results), '', closingLine(results)];
+process.stdout.write(`\n${lines.join('\n')}\n`);
 const { failed, skipped } = total(results);
 // In CI every test can run: one that is skipped there hides something.
 if (failed > 0 || (process.env.CI && skipped > 0)) process.exitCode = 1;

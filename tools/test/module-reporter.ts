@@ -15,17 +15,26 @@ export interface ModuleResult {
   passed: number;
   failed: number;
   skipped: number;
+  /** What failed, by name. */
+  failures: string[];
 }
 
 /** Counts of one file. One that did not load, or has an error outside a test, has failed. */
 function resultOf(module: TestModule): ModuleResult {
   const counts = { passed: 0, failed: 0, skipped: 0 };
+  const file = module.relativeModuleId;
+  const failures: string[] = [];
   for (const test of module.children.allTests()) {
-    const { state } = test.result();
-    counts[state === 'pending' ? 'failed' : state]++;
+    const result = test.result().state;
+    const state = result === 'pending' ? 'failed' : result;
+    counts[state]++;
+    if (state === 'failed') failures.push(`${file} > ${test.fullName}`);
   }
-  if (counts.failed === 0 && !module.ok()) counts.failed = 1;
-  return { file: module.relativeModuleId, ...counts };
+  if (counts.failed === 0 && !module.ok()) {
+    counts.failed = 1;
+    failures.push(`${file}, outside a test`);
+  }
+  return { file, ...counts, failures };
 }
 
 export class ModuleReporter implements Reporter {

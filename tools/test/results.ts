@@ -12,6 +12,8 @@ export interface LayerResult {
   passed: number;
   failed: number;
   skipped: number;
+  /** What failed, by name. */
+  failures: string[];
   seconds: number;
 }
 
@@ -32,14 +34,18 @@ export function readReport(report: string): ModuleResult[] {
 export function countReport(
   report: string,
   exitCode: number,
-): Pick<LayerResult, 'passed' | 'failed' | 'skipped'> {
-  const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const { passed, failed, skipped } of readReport(report)) {
+): Pick<LayerResult, 'passed' | 'failed' | 'skipped' | 'failures'> {
+  const counts = { passed: 0, failed: 0, skipped: 0, failures: [] as string[] };
+  for (const { passed, failed, skipped, failures } of readReport(report)) {
     counts.passed += passed;
     counts.failed += failed;
     counts.skipped += skipped;
+    counts.failures.push(...failures);
   }
-  if (counts.failed === 0 && (exitCode !== 0 || counts.passed === 0)) counts.failed = 1;
+  if (counts.failed === 0 && (exitCode !== 0 || counts.passed === 0)) {
+    counts.failed = 1;
+    counts.failures.push(`ended with ${exitCode} after ${counts.passed} tests that passed`);
+  }
   return counts;
 }
 
@@ -54,6 +60,7 @@ export function total(results: readonly LayerResult[]): LayerResult {
     passed: sum(({ passed }) => passed),
     failed: sum(({ failed }) => failed),
     skipped: sum(({ skipped }) => skipped),
+    failures: results.flatMap(({ failures }) => failures),
     seconds: sum(({ seconds }) => seconds),
   };
 }
@@ -70,6 +77,13 @@ export function tableRows(results: readonly LayerResult[]): string[][] {
     seconds.toFixed(0),
   ];
   return [HEADINGS, ...results.map(row), row(total(results))];
+}
+
+/** A line for each thing that failed: which layer, under which kernel or Node, and what. */
+export function failureLines(results: readonly LayerResult[]): string[] {
+  return results.flatMap(({ layer, kernel, node, failures }) =>
+    failures.map((failure) => `failed: ${layer} ${kernel || node}: ${failure}`),
+  );
 }
 
 /** The last line: what CI and people look for. */
