@@ -21,11 +21,16 @@ export interface PeerCredentials {
   gid: number;
 }
 
-/** A descriptor that came through a socket, of whatever kind: `fromFd` of a class takes a duplicate. */
+/** A descriptor that came through a socket, or is to go through one, of whatever kind: `fromFd` of a class takes a duplicate. */
 export class ReceivedDescriptor extends Descriptor {
   /** @internal */
   constructor(fd: Fd) {
     super(fd, 'received descriptor');
+  }
+
+  /** A duplicate of a descriptor that somebody else owns, to be sent. Throws `EBADF`, `EMFILE`. */
+  static fromFd(fd: number): ReceivedDescriptor {
+    return new ReceivedDescriptor(duplicate(fd));
   }
 }
 

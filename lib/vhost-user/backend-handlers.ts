@@ -1,5 +1,4 @@
 /** What a back end does for each request of a front-end. What one throws is why it is refused. */
-import { duplicate } from '../host/descriptor.js';
 import { ReceivedDescriptor, UnixSocket } from '../host/unix-socket.js';
 import * as uapi from '../uapi/vhost-user.js';
 import { checkProtocolFeatures } from './backend-features.js';
@@ -127,7 +126,7 @@ const MEMORY: Handlers = {
     state.setInflight(inflight);
     return {
       payload: inflight.told,
-      descriptor: new ReceivedDescriptor(duplicate(inflight.fd)),
+      descriptor: ReceivedDescriptor.fromFd(inflight.fd),
     };
   },
   VHOST_USER_SET_INFLIGHT_FD(state, given, [fd = -1]) {

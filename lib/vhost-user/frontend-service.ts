@@ -1,6 +1,5 @@
 /** FrontendService: what runs between a start and a stop, in one session after another. */
 import { StateError } from '../errors.js';
-import { duplicate } from '../host/descriptor.js';
 import { ReceivedDescriptor } from '../host/unix-socket.js';
 import { logVhostUser } from '../log.js';
 import { VHOST_F_LOG_ALL } from '../uapi/vhost.js';
@@ -205,7 +204,7 @@ export class FrontendService {
         'use a back end that has, or copy the guest while it stands still',
       );
     }
-    const file = new ReceivedDescriptor(duplicate(log.fd));
+    const file = ReceivedDescriptor.fromFd(log.fd);
     try {
       const size = BigInt(log.bitmap.byteLength);
       await session.ask('VHOST_USER_SET_LOG_BASE', { size, offset: 0n }, [file]);

@@ -1,6 +1,5 @@
 /** MemoryTable: which regions of guest memory a back end was told of, in one session. */
 import { rangeError } from '../errors.js';
-import { duplicate } from '../host/descriptor.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import type { MemoryRegion } from '../host/memory-region.js';
 import { ReceivedDescriptor } from '../host/unix-socket.js';
@@ -80,5 +79,5 @@ function describe({ guestAddress, size, userAddress, fileOffset }: MemoryRegion)
 }
 
 function fileOf(region: MemoryRegion): ReceivedDescriptor {
-  return new ReceivedDescriptor(duplicate(region.fd));
+  return ReceivedDescriptor.fromFd(region.fd);
 }

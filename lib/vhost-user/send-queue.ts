@@ -1,6 +1,6 @@
 /** Messages on their way out: sent at once where they fit into the socket, else kept, and not without end. */
 import { StateError } from '../errors.js';
-import { type Descriptor, duplicate } from '../host/descriptor.js';
+import type { Descriptor } from '../host/descriptor.js';
 import { ReceivedDescriptor, type UnixSocket } from '../host/unix-socket.js';
 import { logVhostUser } from '../log.js';
 
@@ -95,7 +95,7 @@ export class SendQueue {
 function duplicates(descriptors: readonly Descriptor[]): Descriptor[] {
   const own: Descriptor[] = [];
   try {
-    for (const { fd } of descriptors) own.push(new ReceivedDescriptor(duplicate(fd)));
+    for (const { fd } of descriptors) own.push(ReceivedDescriptor.fromFd(fd));
     return own;
   } catch (error) {
     closeAll(own);

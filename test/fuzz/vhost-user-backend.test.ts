@@ -3,7 +3,6 @@
  * rings meanwhile, against a back end that must outlive all of it.
  */
 import { readdirSync } from 'node:fs';
-import { duplicate } from '../../lib/host/descriptor.js';
 import { ReceivedDescriptor } from '../../lib/host/unix-socket.js';
 import {
   EventFd,
@@ -178,7 +177,7 @@ function play(random: Random, sights: Sights, trace: Trace): number {
       const sound =
         step < BRING_UP.length ? front.draw(random, BRING_UP[step]) : front.draw(random);
       const [request, payload, fds = []] = random.chance(150) ? spoil(random, sound) : sound;
-      const descriptors = fds.map((fd) => new ReceivedDescriptor(duplicate(fd)));
+      const descriptors = fds.map((fd) => ReceivedDescriptor.fromFd(fd));
       trace?.(`${step}: ${request}`);
       try {
         listener({ kind: 'request', request, payload, needReply: true, descriptors } as never);

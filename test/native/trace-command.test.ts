@@ -1,7 +1,6 @@
 /** `vhost-net trace` as a command: who may connect, what it prints, how it ends. */
 import { chmodSync, chownSync, closeSync, existsSync, lstatSync, openSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { duplicate } from '../../lib/host/descriptor.js';
 import {
   encodeVhostUserReply,
   encodeVhostUserRequest,
@@ -166,7 +165,7 @@ test('a name that a peer chose does not steer the terminal', async () => {
   const traced = await trace([]);
   const [front, back] = await connectThrough(traced);
   const fd = openSync(`${socketPath()}\x1b[2J`, 'w');
-  front.send(GET_FEATURES, [kept(new ReceivedDescriptor(duplicate(fd)))]);
+  front.send(GET_FEATURES, [kept(ReceivedDescriptor.fromFd(fd))]);
   closeSync(fd);
   await hear(back, 12);
   await until(() => traced.run.stdout.includes('?[2J'), 'the file');

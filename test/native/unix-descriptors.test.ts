@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { EventFd } from '../../lib/index.js';
+import { EventFd, ReceivedDescriptor } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
-import { expectCode } from '../support/errors.js';
+import { expectCode, expectSystemError } from '../support/errors.js';
 import { runModule } from '../support/node-child.js';
 import { bytes, kept, receive, socketPair } from '../support/sockets.js';
 
@@ -39,6 +39,19 @@ describe('descriptors', () => {
     const [descriptor] = receive(far, 16, 1)?.descriptors ?? [];
     expect(kept(EventFd.fromFd(descriptor?.fd ?? -1)).read()).toBe(5);
     expect(receive(far)).toMatchObject({ size: 0 });
+  });
+
+  test('of no class of ours go through as duplicates, close-on-exec', async () => {
+    const [near, far] = socketPair();
+    const file = openSync('/dev/null', 'r');
+    const ours = ReceivedDescriptor.fromFd(file);
+    closeSync(file);
+    near.send(bytes('x'), [ours]);
+    ours.close();
+    const [descriptor] = receive(far, 16, 1)?.descriptors ?? [];
+    expect(readlinkSync(`/proc/self/fd/${descriptor?.fd}`)).toBe('/dev/null');
+    const fromNothing = () => ReceivedDescriptor.fromFd(2 ** 30);
+    await expectSystemError(fromNothing, 'EBADF', 'fcntl(F_DUPFD_CLOEXEC)');
   });
 
   test('go through by 253 at a time, and not one more', async () => {

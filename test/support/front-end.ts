@@ -1,6 +1,5 @@
 /** A front-end by hand: guest memory, rings with our own driver end, and requests in any order a test likes. */
 
-import { duplicate } from '../../lib/host/descriptor.js';
 import {
   bit,
   EventFd,
@@ -44,7 +43,7 @@ export const IN_BAND = bit(14);
 export const userAddr = (guestAddress: bigint) => USER + guestAddress;
 
 /** A duplicate of a number as a descriptor that can be sent. */
-export const sendable = (fd: number) => kept(new ReceivedDescriptor(duplicate(fd)));
+export const sendable = (fd: number) => kept(ReceivedDescriptor.fromFd(fd));
 
 /** A back end that listens, and everything it told. Closed with the test. */
 export function backendOf(options: Partial<VhostUserBackendOptions> = {}) {

@@ -1,6 +1,5 @@
 /** `vhost-net trace` with a bare socket on either side of it, on which a test does what it likes. */
 import { readdirSync } from 'node:fs';
-import { duplicate } from '../../lib/host/descriptor.js';
 import {
   type Descriptor,
   EventFd,
@@ -111,7 +110,7 @@ export function memfd(size: number): Descriptor {
   const memory = GuestMemory.create([{ guestAddress: 0n, size: BigInt(size) }]);
   cleanup(() => memory.close());
   const fd = memory.regions[0]?.fd ?? -1;
-  return kept(new ReceivedDescriptor(duplicate(fd)));
+  return kept(ReceivedDescriptor.fromFd(fd));
 }
 
 /** The numbers in eventfds: which they are. */
