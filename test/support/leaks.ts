@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { isAnothersTap } from './host.js';
 
 export interface LeakSnapshot {
   /** Open descriptors, as `'21 /dev/vhost-net'`. */
@@ -10,7 +11,7 @@ export interface LeakSnapshot {
   threads: string[];
   /** Mappings of guest memory and vCPUs: lines of `/proc/self/maps`. */
   mappings: string[];
-  /** TUN and TAP interfaces of this network namespace. */
+  /** TUN and TAP interfaces of this network namespace, but for those of tests in other processes. */
   taps: string[];
 }
 
@@ -89,7 +90,7 @@ function mappings(): string[] {
 }
 
 function taps(): string[] {
-  return readdirSync('/sys/class/net').filter((name) =>
-    existsSync(`/sys/class/net/${name}/tun_flags`),
+  return readdirSync('/sys/class/net').filter(
+    (name) => existsSync(`/sys/class/net/${name}/tun_flags`) && !isAnothersTap(name),
   );
 }
