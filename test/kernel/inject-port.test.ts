@@ -32,8 +32,8 @@ test.each(SHORTAGES)('$code at any step leaves nothing of a port', ({ code, errn
   expectNothingOf(code, 1, (step, open) => withFault(step, errno, open)),
 );
 
-test('ENOMEM at any step leaves nothing of a port with four queue pairs', () =>
-  expectNothingOf('ENOMEM', 4, (step, open) => withFault(step, -ENOMEM, open)));
+test('ENOMEM at any step leaves nothing of a port with two queue pairs', () =>
+  expectNothingOf('ENOMEM', 2, (step, open) => withFault(step, -ENOMEM, open)));
 
 test('EMFILE from any step on, so that the rollback meets it too, leaves nothing', () =>
   expectNothingOf('EMFILE', 1, (step, open) => withFault(step, -EMFILE, open, { onwards: true })));
