@@ -11,12 +11,12 @@ let names = 0;
 
 /** A name for a TAP that no test used before. */
 export function tapName(): string {
-  return `${OURS}-${(names++).toString(16)}`;
+  return `${OURS}_${(names++).toString(16)}`;
 }
 
 /** Whether another process's test named it. */
 export function isAnothersTap(name: string): boolean {
-  return /^t[0-9a-f]{8}-/.test(name) && !name.startsWith(OURS);
+  return /^t[0-9a-f]{8}_/.test(name) && !name.startsWith(OURS);
 }
 
 /** Waits up to `limit` ms until `happened` is true: it is for what hangs, as an emulated process starts for a minute. */
