@@ -124,6 +124,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
     await this.inTurn(async () => {
       const before = this.#log;
       const next = log ?? undefined;
+      if (this.#service) next?.checkCovers(this.#service.config.memory);
       next?.hold(this);
       try {
         if (this.session) await this.#service?.switchLog(this.session, next);
@@ -229,7 +230,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
   }
 
   /** Throws for what no back end behind a socket can do. */
-  #check({ pairs, features, iotlb }: BackendConfig): void {
+  #check({ memory, pairs, features, iotlb }: BackendConfig): void {
     checkPairCount(pairs.length, this.queuePairs);
     const offered = this.session?.features ?? this.features;
     const missing = features & ~(this.features & offered);
@@ -241,5 +242,6 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
       );
     }
     if (iotlb) throw valueError('a vhost-user front end has no IOTLB: leave `iotlb` out');
+    this.#log?.checkCovers(memory);
   }
 }

@@ -1,6 +1,6 @@
 /** What a front end asks beside its rings: a dirty log, and things of the device as a whole. */
 import { describe, expect, test } from 'vitest';
-import { DirtyLog } from '../../lib/index.js';
+import { DirtyLog, GuestMemory } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode } from '../support/errors.js';
 import { frontendRig } from '../support/frontend-rig.js';
@@ -49,6 +49,24 @@ describe('the dirty log of a front end', () => {
     const none = kept(DirtyLog.create(other.memory));
     await expectCode(() => other.frontend.setDirtyLog(none), 'ERR_FEATURES_NOT_OFFERED');
   });
+});
+
+test('a dirty log that does not cover the memory is refused, before a start and after', async () => {
+  const { fake, frontend, config } = await frontendRig();
+  const less = kept(GuestMemory.create([{ guestAddress: 0n, size: 0x1000 }]));
+  const small = kept(DirtyLog.create(less));
+  await frontend.start(config);
+  fake.session.forget();
+  await expectCode(() => frontend.setDirtyLog(small), 'ERR_OUT_OF_RANGE');
+  expect(fake.session.requests).toEqual([]);
+  small.close();
+  await frontend.stop();
+  const other = kept(DirtyLog.create(less));
+  await frontend.setDirtyLog(other);
+  fake.session.forget();
+  await expectCode(() => frontend.start(config), 'ERR_OUT_OF_RANGE');
+  expect(fake.session.requests).toEqual([]);
+  await frontend.setDirtyLog(null);
 });
 
 describe('a front end asks of the device', () => {
