@@ -12,6 +12,7 @@ import type {
   VhostUserRequestName,
 } from './message-types.js';
 import type { VhostUserVringFile } from './ring-payloads.js';
+import { eventFdOf } from './ring-signal.js';
 
 /** The reply of a request that has one of its own. */
 export interface OwnReply<N extends VhostUserRequestName = VhostUserRequestName> {
@@ -119,8 +120,10 @@ const MEMORY: Handlers = {
     state.setLog(BackendLog.map(log, fd));
     return { payload: 0n };
   },
-  // A descriptor to be signalled when something is logged, which no front-end waits for.
-  VHOST_USER_SET_LOG_FD: () => undefined,
+  VHOST_USER_SET_LOG_FD(state, _, [fd = -1]) {
+    state.setLogEvent(eventFdOf(fd));
+    return undefined;
+  },
   VHOST_USER_GET_INFLIGHT_FD(state, wanted) {
     const inflight = BackendInflight.create(wanted, 2 * state.limits.queuePairs);
     state.setInflight(inflight);

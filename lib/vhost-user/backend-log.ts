@@ -1,11 +1,15 @@
 /** The dirty log of a front-end: a bit for each page of 4 KiB of guest memory, which two processes set. */
+import type { EventFd } from '../host/event-fd.js';
 import { SharedArea } from '../host/shared-area.js';
 import { VHOST_PAGE_SIZE } from '../uapi/vhost.js';
 import type { VhostUserLog } from './memory-payloads.js';
 import type { WriteLog } from './ring-fill.js';
 
 export class BackendLog implements WriteLog {
+  /** Signalled when something was noted. */
+  event: EventFd | undefined;
   readonly #area: SharedArea;
+  #noted = false;
 
   private constructor(area: SharedArea) {
     this.#area = area;
@@ -26,6 +30,7 @@ export class BackendLog implements WriteLog {
    */
   mark(guestAddress: number, length: number): void {
     const { bytes } = this.#area;
+    this.#noted = true;
     const last = Math.floor((guestAddress + length - 1) / VHOST_PAGE_SIZE);
     for (let page = Math.floor(guestAddress / VHOST_PAGE_SIZE); page <= last; page++) {
       const at = Math.floor(page / 8);
@@ -33,6 +38,13 @@ export class BackendLog implements WriteLog {
       // The other end takes bits away meanwhile.
       Atomics.or(bytes, at, 1 << (page % 8));
     }
+  }
+
+  /** Signals what was noted since the last time. */
+  tell(): void {
+    if (!this.#noted) return;
+    this.#noted = false;
+    this.event?.wake();
   }
 
   close(): void {

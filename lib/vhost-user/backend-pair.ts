@@ -100,7 +100,7 @@ export class BackendPair {
   /** Gives everything back that was taken of a ring, and serves it no more. Returns its position. */
   stop(ring: BackendRing): number {
     if (ring === this.transmit) {
-      if (ring.device && !ring.device.broken) this.release();
+      this.release();
       this.#burst = undefined;
       clearImmediate(this.#scheduled);
       this.#scheduled = undefined;
@@ -135,19 +135,20 @@ export class BackendPair {
     const wanted = burst.release();
     this.#logUsed(this.transmit);
     if (wanted) this.#call(this.transmit);
+    this.#host.log?.tell();
   }
 
   /** As {@link VhostUserDevice.enqueue}. */
   enqueue(frames: readonly Sendable[]): number {
     const fill = this.#fill;
     if (!fill || !this.receive.enabled || !this.#host.serving) return 0;
-    fill.log = this.#host.log;
+    fill.log = this.#host.bufferLog;
     let count = 0;
+    let broken: Error | undefined;
     try {
       for (; count < frames.length; count++) if (!fill.put(frames[count] as Sendable)) break;
     } catch (error) {
-      this.#broken(this.receive, error as Error);
-      return count;
+      broken = error as Error;
     }
     // A bit may be taken away, and its page copied, at any time: each write is noted when it was made, and what the
     // used ring tells of before it tells.
@@ -155,6 +156,8 @@ export class BackendPair {
     const wanted = fill.publish();
     this.#logUsed(this.receive);
     if (wanted) this.#call(this.receive);
+    this.#host.log?.tell();
+    if (broken) this.#broken(this.receive, broken);
     this.#host.checkFiles();
     return count;
   }

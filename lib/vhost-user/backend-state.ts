@@ -1,8 +1,10 @@
 /** All that a front-end told a back end of one device, and what follows from it: which rings are served. */
 import { StateError } from '../errors.js';
+import type { EventFd } from '../host/event-fd.js';
 import type { UnixSocket } from '../host/unix-socket.js';
 import { logVhostUser } from '../log.js';
 import { Frame } from '../net/frame.js';
+import { VHOST_F_LOG_ALL } from '../uapi/vhost.js';
 import * as uapi from '../uapi/vhost-user.js';
 import { hasBit, VIRTIO_CONFIG_S_DRIVER_OK } from '../uapi/virtio-net.js';
 import type { BackendInflight } from './backend-inflight.js';
@@ -49,6 +51,9 @@ export class BackendState implements PairHost {
   memory: BackendMemory | undefined;
   log: BackendLog | undefined;
   inflight: BackendInflight | undefined;
+  /** The front-end acknowledged VHOST_F_LOG_ALL: what is written to buffers is to be noted. */
+  #logsAll = false;
+  #logEvent: EventFd | undefined;
   readonly #events: StateEvents;
   #channel: VhostUserRequests | undefined;
   #channelConnection: VhostUserConnection | undefined;
@@ -62,6 +67,10 @@ export class BackendState implements PairHost {
     this.#events = events;
     this.pairs = Array.from({ length: limits.queuePairs }, (_, i) => new BackendPair(i, this));
     this.#active = new Array(2 * limits.queuePairs).fill(false);
+  }
+
+  get bufferLog(): BackendLog | undefined {
+    return this.#logsAll ? this.log : undefined;
   }
 
   has(protocolFeature: number): boolean {
@@ -117,6 +126,7 @@ export class BackendState implements PairHost {
     }
     this.features = features;
     this.use = use;
+    this.#logsAll = hasBit(features, VHOST_F_LOG_ALL);
     // Without features of the protocol there is no message that would enable a ring.
     if (!hasBit(features, uapi.VHOST_USER_F_PROTOCOL_FEATURES)) {
       for (const ring of this.#rings) ring.use = 'enabled';
@@ -173,6 +183,14 @@ export class BackendState implements PairHost {
   setLog(log: BackendLog): void {
     this.log?.close();
     this.log = log;
+    log.event = this.#logEvent;
+  }
+
+  /** Signalled when something is noted, in this log and in others. */
+  setLogEvent(event: EventFd): void {
+    this.#logEvent?.close();
+    this.#logEvent = event;
+    if (this.log) this.log.event = event;
   }
 
   setInflight(inflight: BackendInflight): void {
@@ -230,6 +248,7 @@ export class BackendState implements PairHost {
     this.#tell();
     this.#channelConnection?.close();
     this.log?.close();
+    this.#logEvent?.close();
     this.inflight?.close();
     this.memory?.close();
     this.log = this.inflight = this.memory = undefined;

@@ -12,7 +12,9 @@ export interface PairHost {
   /** Whether the front-end lets rings that are enabled be served at all. */
   readonly serving: boolean;
   readonly use: RingUse;
+  /** For what is written to used rings, each where it is wanted; and to buffers, where that is. */
   readonly log: BackendLog | undefined;
+  readonly bufferLog: BackendLog | undefined;
   readonly listener: FramesListener | undefined;
   /** Signals that go over the socket. */
   inBand(ring: BackendRing, what: 'call' | 'err'): void;

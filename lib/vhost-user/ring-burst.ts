@@ -70,7 +70,7 @@ export class RingBurst {
   /**
    * The frames that the guest sends, at most 64, valid until {@link RingBurst.release}; empty for none. What
    * is no frame goes back with the next release. The last burst must have been released. Throws
-   * `ERR_RING_BROKEN`; then what was taken before is still to be released.
+   * `ERR_RING_BROKEN` where the first chain is bad; the good ones before a bad one come first.
    */
   collect(): readonly Frame[] {
     const ring = this.#ring;
@@ -78,7 +78,7 @@ export class RingBurst {
     this.#gatheredUsed = 0;
     let count = 0;
     let bytes = 0;
-    while (this.#held < MAX_BURST && this.#take()) {
+    while (this.#held < MAX_BURST && this.#next()) {
       const { chain } = ring;
       this.#notes?.taken(chain.head);
       this.#heads[this.#held++] = chain.head;
@@ -112,10 +112,25 @@ export class RingBurst {
     return wanted;
   }
 
+  /** As {@link RingBurst.#take}; what is bad behind good ones is found bad again, by the next look. */
+  #next(): boolean {
+    try {
+      return this.#take();
+    } catch (error) {
+      if (this.#held === 0) throw error;
+      return false;
+    }
+  }
+
   #take(): boolean {
+    const ring = this.#ring;
     const head = this.#again.shift();
-    if (head === undefined) return this.#ring.take();
-    this.#ring.takeAgain(head);
+    if (head !== undefined) {
+      ring.takeAgain(head);
+      return true;
+    }
+    if (!ring.take()) return false;
+    if (ring.chain.readable < ring.chain.count) throw ring.refuse('a buffer to write, to be sent');
     return true;
   }
 

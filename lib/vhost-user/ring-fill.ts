@@ -63,7 +63,7 @@ export class RingFill {
     let done = 0;
     while (done < total) {
       // As many chains as the ring has entries are all that the used ring can tell of.
-      if (this.#unshown + count === ring.size || !ring.take()) {
+      if (this.#unshown + count === ring.size || !this.#take(count)) {
         ring.untake(count);
         this.missed = count;
         return false;
@@ -95,6 +95,19 @@ export class RingFill {
   publish(): boolean {
     this.#unshown = 0;
     return this.#ring.publish();
+  }
+
+  /** Takes a chain behind `count` others of its frame. Throws `ERR_RING_BROKEN`; then those are in the ring again. */
+  #take(count: number): boolean {
+    const ring = this.#ring;
+    try {
+      if (!ring.take()) return false;
+      if (ring.chain.readable > 0) throw ring.refuse('a buffer to read, to be received into');
+      return true;
+    } catch (error) {
+      ring.untake(count);
+      throw error;
+    }
   }
 
   #give(count: number): void {

@@ -4,6 +4,7 @@ import {
   bit,
   VIRTIO_NET_F_CSUM,
   VIRTIO_NET_F_HOST_TSO4,
+  VIRTIO_NET_F_MRG_RXBUF,
   type VringDriver,
 } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
@@ -13,6 +14,7 @@ import {
   FrontEnd,
   HEADER,
   numbered,
+  RECEIVE_AT,
   RINGS,
   TRANSMIT_AT,
 } from '../support/front-end.js';
@@ -92,6 +94,8 @@ test('a double fetch: the header that was checked is the one that is handed out'
   expect(seen).toEqual([0, 0]);
 });
 
+const BROKEN = { code: 'ERR_RING_BROKEN' };
+
 describe('a ring of the guest', () => {
   test.each<[string, (guest: FrontEnd) => void]>([
     ['whose chain loops', (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 1, 0])],
@@ -103,6 +107,7 @@ describe('a ring of the guest', () => {
       'with a table that was not negotiated',
       (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 4, 0]),
     ],
+    ['with a buffer to write', (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 2, 0])],
   ])('%s is stopped and told of, and another is served', async (_, write) => {
     const made = await up();
     write(made.guest);
@@ -111,6 +116,51 @@ describe('a ring of the guest', () => {
     expect(made.told).toContainEqual(['stop']);
     expect(made.errors).toEqual([]);
     await servesOthers(made);
+  });
+
+  test('has the good frames before a bad one taken, and their chains back', async () => {
+    const { guest, frames, told } = await up();
+    for (let i = 0; i < 3; i++) guest.send(numbered(i));
+    const bad = guest.send(numbered(3));
+    writeDescriptor(guest, bad, [1n << 40n, 72, 0, 0]);
+    guest.kick();
+    await until(() => told.some(([event]) => event === 'ringError'), 'the ring to break');
+    expect(frames.map(({ bytes }) => bytes)).toEqual([0, 1, 2].map((i) => numbered(i)));
+    expect(guest.taken(1)).toHaveLength(3);
+    const { payload } = await guest.request('VHOST_USER_GET_VRING_BASE', { index: 1, num: 0 });
+    expect(payload).toEqual({ index: 1, num: 3 });
+  });
+
+  test('whose consumer has a burst gets its chains back when it stops, broken as it is', async () => {
+    const { backend, device } = backendOf();
+    const guest = await new FrontEnd(backend.path).bringUp();
+    guest.send(numbered(0));
+    writeDescriptor(guest, guest.send(numbered(1)), [1n << 40n, 72, 0, 0]);
+    guest.kick();
+    expect(device().dequeue()).toHaveLength(1);
+    await guest.request('VHOST_USER_GET_VRING_BASE', { index: 1, num: 0 });
+    expect(guest.taken(1)).toHaveLength(1);
+  });
+
+  test('to receive by shows the frames before a bad buffer, and stops there', async () => {
+    const { guest, told, device } = await up();
+    guest.post(2);
+    writeDescriptor(guest, 1, [RECEIVE_AT, 2048, 0, 0], 0);
+    expect(device().enqueue([numbered(1), numbered(2), numbered(3)])).toBe(1);
+    expect(told).toContainEqual(['ringError', 0, expect.objectContaining(BROKEN)]);
+    expect(await guest.received(1)).toHaveLength(1);
+    const { payload } = await guest.request('VHOST_USER_GET_VRING_BASE', { index: 0, num: 0 });
+    expect(payload).toEqual({ index: 0, num: 1 });
+  });
+
+  test('to receive by keeps the buffers that a frame began in, where a bad one is behind them', async () => {
+    const { guest, told, device } = await up({}, FEATURES | bit(VIRTIO_NET_F_MRG_RXBUF));
+    guest.post(2, 500);
+    writeDescriptor(guest, 1, [1n << 40n, 500, 2, 0], 0);
+    expect(device().enqueue([numbered(1, 900)])).toBe(0);
+    expect(told).toContainEqual(['ringError', 0, expect.objectContaining(BROKEN)]);
+    const { payload } = await guest.request('VHOST_USER_GET_VRING_BASE', { index: 0, num: 0 });
+    expect(payload).toEqual({ index: 0, num: 0 });
   });
 
   test('that offers more chains than it has is stopped', async () => {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { bit, VHOST_F_LOG_ALL } from '../../lib/index.js';
+import { bit, EventFd, VHOST_F_LOG_ALL } from '../../lib/index.js';
 import { BUILT } from '../support/child.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import {
@@ -122,12 +122,35 @@ test('the dirty log has the pages of buffers and used rings that were written to
   await guest.ack('VHOST_USER_SET_VRING_ADDR', guest.addressOf(0, true));
   guest.post(1, 2048, 3);
   device().enqueue([numbered(1, 1000)]);
-  const pages: number[] = [];
-  bits.forEach((byte, at) => {
-    for (let i = 0; i < 8; i++) if ((byte >> i) & 1) pages.push(8 * at + i);
-  });
+  const harvest = () => {
+    const pages: number[] = [];
+    bits.forEach((byte, at) => {
+      for (let i = 0; i < 8; i++) if ((byte >> i) & 1) pages.push(8 * at + i);
+    });
+    bits.fill(0);
+    return pages;
+  };
   const pageOf = (address: bigint) => Number(address / 4096n);
-  expect(pages).toEqual([pageOf(RINGS[0]), pageOf(RECEIVE_AT + 3n * 2048n)].sort((a, b) => a - b));
+  const pages = [pageOf(RINGS[0]), pageOf(RECEIVE_AT + 3n * 2048n)].sort((a, b) => a - b);
+  expect(harvest()).toEqual(pages);
+  // Signalled once for a burst, by whatever log there is.
+  const event = kept(EventFd.create());
+  await guest.ack('VHOST_USER_SET_LOG_FD', undefined, [event]);
+  guest.post(1, 2048, 3);
+  device().enqueue([numbered(2, 1000)]);
+  expect(event.read()).toBe(1);
+  expect(harvest()).toEqual(pages);
+  // The used ring is noted as long as the ring says so, and buffers as long as the features do.
+  await guest.ack('VHOST_USER_SET_FEATURES', FEATURES);
+  guest.post(1, 2048, 3);
+  device().enqueue([numbered(3, 1000)]);
+  expect(harvest()).toEqual([pageOf(RINGS[0])]);
+  await guest.ack('VHOST_USER_SET_VRING_ADDR', guest.addressOf(0));
+  event.read();
+  guest.post(1, 2048, 3);
+  device().enqueue([numbered(4, 1000)]);
+  expect(harvest()).toEqual([]);
+  expect(event.read()).toBe(0);
 });
 
 test('frames that a killed back end had taken are taken again, in order, by the next', async () => {

@@ -37,15 +37,16 @@ export async function refused(
   await expect(guest.ack(...args)).rejects.toThrow('refused');
 }
 
-/** A descriptor of the ring as virtio has it. */
+/** A descriptor as virtio has it, of the ring to send by or the other. */
 export function writeDescriptor(
   guest: FrontEnd,
   index: number,
   fields: [bigint, number, number, number],
+  ring: 0 | 1 = 1,
 ) {
   const [address, length, flags, next] = fields;
   guest.memory.write(
-    RINGS[1] + BigInt(16 * index),
+    RINGS[ring] + BigInt(16 * index),
     le([8, address], [4, length], [2, flags], [2, next]),
   );
 }
