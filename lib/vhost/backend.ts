@@ -48,7 +48,8 @@ export interface BackendConfig {
   iotlb?: IotlbOptions;
   /**
    * Called when the device gives a ring up that has no `err` of its own: 2·pair receives, 2·pair + 1
-   * transmits. The ring stands still until it is kicked again, or stopped and started.
+   * transmits. The ring stands still until it is kicked again, or stopped and started; a vhost-user back end
+   * may need the latter.
    */
   onRingError?(ring: number): void;
 }

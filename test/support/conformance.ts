@@ -11,6 +11,10 @@ export interface BackendKind {
   name: string;
   /** One that serves a pair of rings for each of these TAPs, which stay the caller's. */
   open(taps: readonly Tap[]): VhostBackend | Promise<VhostBackend>;
+  /** Whose header its rings have: that of the queue, which must fit, or one of its own making. Default: the queue's. */
+  header?: 'the queue’s' | 'its own';
+  /** What makes it look again at a ring that it gave up. Default: a kick. */
+  looksAgain?: 'when kicked' | 'when started';
 }
 
 export interface Bench {

@@ -74,16 +74,19 @@ export async function onHost(project: string, line?: NodeLine): Promise<LayerRes
 
 /**
  * What a line leaves to the others. Tests of whole programs, and of many processes, take longest, being emulated, and are
- * about this package more than about a kernel; the in-process back end does without vhost-net, and the oldest kernel
- * offers it least.
+ * about this package more than about a kernel; the back ends that do without vhost-net need no more than one, and the
+ * oldest offers them least.
  */
 const LEFT_OUT: Readonly<Record<string, readonly string[]>> = {
   '6.1': ['bench', 'cli-top', 'endurance', 'guide'],
   '6.12': [
-    ...['cli-attach*', 'cli-broker', 'cli-doctor'],
-    ...['faults-process', 'in-process-*', 'port-process'],
+    ...['cli-attach*', 'cli-broker', 'cli-doctor', 'faults-process'],
+    ...['in-process-*', 'port-process', 'vhost-user-*'],
   ],
-  '7.3': ['bench', 'cli-broker', 'cli-top', 'endurance', 'guide', 'in-process-*'],
+  '7.3': [
+    ...['bench', 'cli-broker', 'cli-top', 'endurance', 'guide'],
+    ...['in-process-*', 'vhost-user-*'],
+  ],
 };
 
 /** A layer in a machine of its own under `kernel`: a line (`6.1`) or the path of an image. */
