@@ -1,7 +1,7 @@
 /** `vhost-net backend` beside a front-end by hand. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { cli } from '../support/cli.js';
@@ -42,6 +42,28 @@ test('a responder answers ARP, and does not write to what the guest sent', async
   run.child.kill('SIGINT');
   expect(await run.exitCode()).toBe(0);
   expect(run.lines.at(-1)).toMatchObject({ event: 'stopped', answered: { arp: 1 } });
+});
+
+test.each([
+  ['names a back end', (path: string) => ['--backend', `user:${path}`]],
+  [
+    'names a back end and its socket',
+    (path: string) => ['--backend', `user:${path}`, '--socket', path],
+  ],
+])('attach that %s has its frames served by it', async (_, where) => {
+  const path = socketPath();
+  const file = join(dirname(path), 'sent.pcap');
+  const server = cli(['backend', '--socket', path, '--to', `pcap:${file}`]);
+  await server.line('listening');
+  const count = ['--forward-mode', 'txonly', '--count', '100'];
+  const run = cli(['attach', ...where(path), ...count]);
+  expect(await run.exitCode(), run.stderr).toBe(0);
+  expect(await run.line('attached')).toMatchObject({ socket: path, backend: 'vhost-user' });
+  expect(await run.line('detached')).toMatchObject({ counters: { txFrames: 100 } });
+  expect(await server.line('disconnected')).toMatchObject({ counters: { received: 100 } });
+  server.child.kill('SIGINT');
+  expect(await server.exitCode()).toBe(0);
+  expect(readFileSync(file)).toHaveLength(24 + 100 * (16 + 64));
 });
 
 test('a capture has what the guest sent', async () => {

@@ -73,6 +73,20 @@ describe('wrong usage is one line that says what is wrong, and exit code 2', () 
     ['an MTU for a socket', ['attach', '--socket', '/x', '--mtu', '1400'], /--mtu is about a TAP/],
     ['a socket that persists', ['attach', '--socket', '/x', '--persist'], /--persist is about/],
     ['a worker for a socket', ['attach', '--socket', '/x', '--busy-poll', '9'], /--busy-poll is/],
+    ['a back end that is none', ['attach', 't0', '--backend', 'qemu'], /in-process or user:PATH/],
+    ['a back end nowhere', ['attach', '--backend', 'user:'], /in-process or user:PATH/],
+    ['a TAP and a back end', ['attach', 't0', '--backend', 'user:/x'], /leave out t0/],
+    [
+      'two back ends',
+      ['attach', '--backend', 'user:/x', '--socket', '/y'],
+      /user:\/x and --socket \/y are two back ends: leave one out/,
+    ],
+    [
+      'a back end to be waited for',
+      ['attach', '--backend', 'user:/x', '--listen'],
+      /--listen goes with --socket PATH/,
+    ],
+    ['a back end’s MTU', ['attach', '--backend', 'user:/x', '--mtu', '1400'], /--mtu is about a/],
     ['too many pairs', ['attach', '--socket', '/x', '--queues', '129'], /at most 128 queue pairs/],
     ['a name that is too long', ['attach', 'a-name-of-17-byte'], /17 bytes; the kernel allows 15/],
     ['a name with a slash', ['attach', 'a/b'], /'a\/b' cannot be the name/],
@@ -184,8 +198,11 @@ test('doctor --json is one document, and its exit code says whether the main job
   }
 });
 
-test('attach says where no vhost-user back end listens', async () => {
-  const run = cli(['attach', '--socket', '/nonexistent/socket', '--forward-mode', 'rxonly']);
+test.each([
+  ['--socket', '/nonexistent/socket'],
+  ['--backend', 'user:/nonexistent/socket'],
+])('attach %s says where no vhost-user back end listens', async (option, where) => {
+  const run = cli(['attach', option, where, '--forward-mode', 'rxonly']);
   expect(await run.exitCode()).toBe(1);
   expect(run.stderr).toMatch(
     /^vhost-net: attach: ENOENT: .*connect\(AF_UNIX\) '\/nonexistent\/socket'\nhint: .+\n$/,

@@ -67,11 +67,10 @@ export function addAttachOptions(command: Command): Command {
       'µs for which a worker looks for more before it sleeps (default: 0)',
       integer(0, 1_000_000),
     )
-    .addOption(
-      new Option(
-        '--backend <NAME>',
-        'who moves the frames (default: kernel where the host has /dev/vhost-net, else in-process)',
-      ).choices(PORT_BACKENDS),
+    .option(
+      '--backend <NAME>',
+      `who moves the frames: ${PORT_BACKENDS.join(', ')}, or user:PATH, which is --socket PATH (default: kernel where the host has /dev/vhost-net, else in-process)`,
+      backend,
     )
     .option('--address <CIDR>', "an address for the host's side (repeatable)", cidr, [])
     .addOption(
@@ -114,15 +113,20 @@ export function addAttachOptions(command: Command): Command {
 }
 
 /** As they come from the command line. */
-export type GivenOptions = Omit<AttachOptions, 'port' | 'forwardMode'> & {
+export type GivenOptions = Omit<AttachOptions, 'port' | 'forwardMode' | 'backend'> & {
   forwardMode?: ForwardMode;
+  backend?: PortBackend | { user: string };
   socket?: string;
   listen: boolean;
 };
 
+/** As {@link GivenOptions}, with the socket where it belongs. */
+type PlainOptions = Omit<GivenOptions, 'backend'> & Pick<AttachOptions, 'backend'>;
+
 /** Fills in what follows from other options. Throws `UsageError` for what does not go together. */
 export function completeOptions(tap: string | undefined, given: GivenOptions): AttachOptions {
-  const { socket, listen, ...options } = given;
+  const plain = withoutUser(given);
+  const { socket, listen, ...options } = plain;
   for (const name of [tap, options.bridge]) {
     try {
       if (name !== undefined) checkInterfaceName(name);
@@ -133,7 +137,7 @@ export function completeOptions(tap: string | undefined, given: GivenOptions): A
   if (options.backend === 'in-process' && options.busyPoll !== undefined) {
     throw new UsageError('--busy-poll goes with the kernel’s vhost-net, not --backend in-process');
   }
-  const port = portOf(tap, given);
+  const port = portOf(tap, plain);
   if (tap !== undefined && options.bridge === tap) {
     throw new UsageError('--bridge needs a second TAP, not the same one');
   }
@@ -153,7 +157,22 @@ export function completeOptions(tap: string | undefined, given: GivenOptions): A
   return { ...options, port, forwardMode };
 }
 
-function portOf(tap: string | undefined, given: GivenOptions): AttachOptions['port'] {
+/** `--backend user:PATH` is `--socket PATH`. */
+function withoutUser({ backend, ...given }: GivenOptions): PlainOptions {
+  if (typeof backend !== 'object') return backend === undefined ? given : { ...given, backend };
+  const { user } = backend;
+  if (given.socket !== undefined && given.socket !== user) {
+    throw new UsageError(
+      `--backend user:${user} and --socket ${given.socket} are two back ends: leave one out`,
+    );
+  }
+  if (given.listen && given.socket === undefined) {
+    throw new UsageError('--listen goes with --socket PATH: --backend user:PATH connects');
+  }
+  return { ...given, socket: user };
+}
+
+function portOf(tap: string | undefined, given: PlainOptions): AttachOptions['port'] {
   const { socket, listen } = given;
   if (socket === undefined) {
     if (listen) throw new UsageError('--listen goes with --socket PATH');
@@ -161,7 +180,7 @@ function portOf(tap: string | undefined, given: GivenOptions): AttachOptions['po
     return { tap };
   }
   if (tap !== undefined)
-    throw new UsageError(`--socket is in the place of a TAP: leave out ${tap}`);
+    throw new UsageError(`the socket of a back end is in the place of a TAP: leave out ${tap}`);
   if (socket === '') throw new UsageError('--socket needs a path');
   const ofTheTap = ofTapsOnly(given);
   if (ofTheTap !== undefined) {
@@ -174,7 +193,7 @@ function portOf(tap: string | undefined, given: GivenOptions): AttachOptions['po
 }
 
 /** The first option that a socket cannot have; with a bridge some are for the TAP at its other side. */
-function ofTapsOnly(given: GivenOptions): string | undefined {
+function ofTapsOnly(given: PlainOptions): string | undefined {
   if (given.address.length > 0) return 'address';
   if (given.mac !== undefined) return 'mac';
   if (given.bridge !== undefined) return undefined;
@@ -210,6 +229,14 @@ function offload(text: string): true | OffloadName[] {
   if (text === 'all') return true;
   if (known.length === names.length) return known;
   throw new InvalidArgumentError(`It must be all, or of ${OFFLOAD_NAMES.join(',')} with commas.`);
+}
+
+function backend(text: string): PortBackend | { user: string } {
+  const known = PORT_BACKENDS.find((name) => name === text);
+  if (known) return known;
+  const [, user] = /^user:(.+)$/s.exec(text) ?? [];
+  if (user !== undefined) return { user };
+  throw new InvalidArgumentError(`It must be ${PORT_BACKENDS.join(', ')} or user:PATH.`);
 }
 
 function mac(text: string): Uint8Array {
