@@ -8,6 +8,8 @@ import { sharesOf } from '../../tools/bench/ring/profile.js';
 import { interleave } from '../../tools/bench/stage.js';
 import { median, spread } from '../../tools/bench/statistics.js';
 import { quantity, renderTable } from '../../tools/bench/table.js';
+import { userCases } from '../../tools/bench/user/cases.js';
+import { portStatsOf } from '../../tools/bench/user/mover.js';
 
 const RATE: Measure = {
   case: 'send 64 B batch 32',
@@ -113,6 +115,21 @@ describe('the cases', () => {
     expect(rings).toContain('ring send 64 B batch 32');
   });
 
+  test('that need no vhost-net have both ends of a socket, this process, and ports that rest', () => {
+    const all = userCases(false).map(({ name }) => name);
+    expect(new Set(all).size).toBe(all.length);
+    for (const end of ['front end', 'back end', 'in-process']) {
+      for (const direction of ['send', 'receive']) {
+        for (const size of ['64 B', '1514 B']) {
+          expect(all).toContain(`${end} ${direction} ${size} batch 32`);
+        }
+      }
+    }
+    expect(all).toContain('front end send 64 B batch 256');
+    expect(all).toContain('100 idle connections');
+    expect(all).toEqual(expect.arrayContaining(userCases(true).map(({ name }) => name)));
+  });
+
   test('send frames of the right length, whole headers, and a flow each', () => {
     const frame = Buffer.from(makeFrame(64, 3));
     expect(frame).toHaveLength(64);
@@ -188,4 +205,31 @@ test('a profile is told by function, without the time in which nothing ran', () 
     { place: 'pop driver.js', part: 0.75 },
     { place: '(anonymous) a.js', part: 0.25 },
   ]);
+});
+
+describe('what a testpmd counted', () => {
+  const said = [
+    'show port stats 0',
+    '',
+    '  ######################## NIC statistics for port 0  ########################',
+    '  RX-packets: 1200       RX-missed: 0          RX-bytes:  76800',
+    '  RX-errors: 0',
+    '  RX-nombuf:  7',
+    '  TX-packets: 3400       TX-errors: 0          TX-bytes:  217600',
+    '',
+    '  Throughput (since last show)',
+    '  Rx-pps:       987654          Rx-bps:    505678848',
+    '  Tx-pps:      1234567          Tx-bps:    632098304',
+    '  ############################################################################',
+    'testpmd> ',
+  ].join('\n');
+
+  test('is told by direction, in all and for a second', () => {
+    expect(portStatsOf(said, 'Rx')).toEqual({ frames: 1200, rate: 987_654 });
+    expect(portStatsOf(said, 'Tx')).toEqual({ frames: 3400, rate: 1_234_567 });
+  });
+
+  test('is not made up where it does not tell', () => {
+    expect(() => portStatsOf('Bad arguments', 'Rx')).toThrow('tells no RX-packets: Bad arguments');
+  });
 });

@@ -1,7 +1,6 @@
 /** A program under measurement: its process, which obeys one command at a time. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Took } from './contestants/commands.js';
@@ -32,6 +31,17 @@ export class Contestant {
     return new Contestant('vhost-net', [process.execPath, ...nodeArgs, script('port')]);
   }
 
+  /** The library without vhost-net: this process serves the rings. */
+  static inProcess(): Contestant {
+    return new Contestant('vhost-net', [process.execPath, script('port'), 'in-process']);
+  }
+
+  /** The library at an end of a vhost-user connection, on a processor of its own, as DPDK's programs have. */
+  static socket(end: 'front-end' | 'back-end'): Contestant {
+    const command = ['taskset', '--cpu-list', '0', process.execPath, script(end)];
+    return new Contestant('vhost-net', command);
+  }
+
   /** The library, where nothing is left for the garbage collector. */
   static quiet(): Contestant {
     return new Contestant('vhost-net', [process.execPath, script('quiet')]);
@@ -59,11 +69,6 @@ export class Contestant {
   /** DPDK's testpmd with virtio-user. */
   static testpmd(): Contestant {
     return new Contestant('testpmd', [process.execPath, script('testpmd')]);
-  }
-
-  /** Whether there is one that can run: it wants two processors. */
-  static hasTestpmd(): boolean {
-    return cpus().length > 1 && spawnSync('dpdk-testpmd', ['--version']).error === undefined;
   }
 
   get pid(): number {
@@ -106,6 +111,8 @@ export class Contestant {
   }
 }
 
-function script(name: 'port' | 'quiet' | 'file' | 'testpmd'): string {
+type Script = 'port' | 'quiet' | 'file' | 'testpmd' | 'front-end' | 'back-end';
+
+function script(name: Script): string {
   return fileURLToPath(new URL(`./contestants/${name}.js`, import.meta.url));
 }

@@ -1,17 +1,16 @@
 #!/usr/bin/env node
 /** `npm run bench`: measures the library beside others on the same vhost-net. */
-import { writeFileSync } from 'node:fs';
 import type { Case } from './cases/case.js';
 import { allCases } from './cases/index.js';
 import { runCases } from './machine.js';
 import { FULL, type Options, parseOptions, QUICK } from './options.js';
-import { renderPlot } from './plot.js';
 import { compilePrograms } from './programs.js';
 import { type Progress, progressOn } from './progress.js';
 import { type Result, reportOf } from './report.js';
 import { ringCases } from './ring/cases.js';
 import { profileRing } from './ring/profile.js';
-import { renderShares, renderTable } from './table.js';
+import { renderShares } from './table.js';
+import { writeReport } from './write-report.js';
 
 const options = parseOptions(process.argv.slice(2));
 const progress = progressOn(process.stderr);
@@ -23,10 +22,8 @@ const report = needsVhost ? await runCases(options, progress) : reportOf([]);
 report.results.push(...ring);
 const shares = options.ring ? await profileRing() : [];
 progress.end();
-process.stdout.write(renderTable(report));
+writeReport(report, options);
 if (shares.length > 0) process.stdout.write(renderShares(shares));
-if (options.json) writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
-if (options.plot) writeFileSync(options.plot, renderPlot(report));
 
 function casesOf({ quick, cases }: Options): Case[] {
   return allCases(quick).filter(({ name }) => cases?.test(name) ?? true);

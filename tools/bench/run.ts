@@ -1,17 +1,19 @@
 /**
- * Runs the cases on a machine that has vhost-net. `main.ts` starts it, here or in a virtual machine:
- * `node run.js FILE full|quick [PATTERN]`. The report goes to FILE, a line for each case to the output.
+ * Runs the cases on a machine that has what they need. `machine.ts` starts it, here or in a virtual machine:
+ * `node run.js vhost|user FILE full|quick [PATTERN]`. The report goes to FILE, a line for each case to the output.
  */
 import { writeFileSync } from 'node:fs';
 import { allCases } from './cases/index.js';
 import { FULL, QUICK } from './options.js';
 import { type Result, reportOf } from './report.js';
 import { Stage } from './stage.js';
+import { userCases } from './user/cases.js';
 
-const [file = '', effort = 'full', pattern = ''] = process.argv.slice(2);
+const [which, file = '', effort = 'full', pattern = ''] = process.argv.slice(2);
 const quick = effort === 'quick';
 const matching = new RegExp(pattern);
-const chosen = allCases(quick).filter(({ name }) => matching.test(name));
+const cases = which === 'user' ? userCases(quick) : allCases(quick);
+const chosen = cases.filter(({ name }) => matching.test(name));
 const results: Result[] = [];
 let stage = new Stage(quick ? QUICK : FULL);
 for (const [i, { name, run }] of chosen.entries()) {

@@ -13,10 +13,11 @@ export const BUFFER_SIZE = 1600;
 export const LARGEST_BUFFER_SIZE = 65_600;
 
 /** Who takes part; ours is always the first. */
-export type Role = 'ours' | 'c' | 'fs' | 'testpmd';
+export type Role = 'ours' | 'inProcess' | 'c' | 'fs' | 'testpmd';
 
 const STARTERS: Record<Role, () => Contestant> = {
   ours: () => Contestant.ours(),
+  inProcess: () => Contestant.inProcess(),
   c: () => Contestant.c(),
   fs: () => Contestant.file('fs'),
   testpmd: () => Contestant.testpmd(),

@@ -4,8 +4,8 @@
  * the native addon, the compiled TypeScript, and with a flag what the machine itself must have.
  * Says nothing when there is nothing to do. Needs only Node, for it runs before `npm ci`.
  *
- * `node tools/setup/main.mjs [--vm | --tests | --demo | --demo-vmm | --bench | --vmm | --package | --peers |
- *   --valgrind]`
+ * `node tools/setup/main.mjs [--vm | --tests | --demo | --demo-vmm | --bench | --bench-user | --vmm | --package |
+ *   --peers | --valgrind]`
  */
 import { buildNative, buildTypeScript, buildVmm } from './build.mjs';
 import { installPackages } from './npm.mjs';
@@ -16,14 +16,15 @@ import { exec, fail } from './step.mjs';
 /** @type {Record<string, () => string[]>} What each flag needs, by the names in `programs.mjs`. */
 const NEEDS = {
   '--vm': () => ['vm'],
-  '--tests': () => ['vm', 'net', 'guest', 'tests', 'package', 'peers'],
+  '--tests': () => ['vm', 'net', 'guest', 'tests', 'package', 'dpdk', 'peers'],
   '--package': () => ['package'],
-  '--peers': () => ['peers'],
+  '--peers': () => ['dpdk', 'peers'],
   '--valgrind': () => ['valgrind'],
   '--demo': () => (hasVhostNet() ? ['net'] : ['vm', 'net']),
   '--vmm': () => ['net'],
   '--demo-vmm': () => ['vm', 'net'],
   '--bench': () => (hasVhostNet() ? ['bench'] : ['vm', 'bench']),
+  '--bench-user': () => ['bench', 'dpdk'],
 };
 
 /** Those that need the VMM's addon too. */

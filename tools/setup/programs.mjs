@@ -36,11 +36,11 @@ const PROGRAMS = {
     { program: 'aarch64-linux-gnu-g++', package: 'g++-aarch64-linux-gnu' },
     { program: 'qemu-aarch64', package: 'qemu-user' },
   ],
+  // It depends on every driver of DPDK's, under names that change with each release.
+  dpdk: [{ program: 'dpdk-testpmd', package: 'dpdk-dev' }],
   peers: [
     { program: 'qemu-system-x86_64', package: 'qemu-system-x86' },
     { program: 'qemu-storage-daemon', package: 'qemu-system-common' },
-    // It depends on every driver of DPDK's, under names that change with each release.
-    { program: 'dpdk-testpmd', package: 'dpdk-dev' },
   ],
   valgrind: [{ program: 'valgrind', package: 'valgrind' }],
   guest: [{ program: 'ethtool', package: 'ethtool' }],

@@ -1,8 +1,8 @@
 /** What open ports cost: descriptors, threads, memory and set-up time; and time while nothing happens. */
-import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BenchTap } from '../bench-tap.js';
 import type { Contestant } from '../contestant.js';
+import { timeOf, type Usage, usageOf } from '../processes.js';
 import { compare, type Measure, type Result } from '../report.js';
 import { BUFFER_SIZE, type Stage } from '../stage.js';
 import type { Case } from './case.js';
@@ -22,39 +22,6 @@ export function costCases(quick: boolean): Case[] {
     })),
     { name: `${IDLE_PORTS} idle ports`, run: idleTime },
   ];
-}
-
-interface Usage {
-  descriptors: number;
-  threads: number;
-  /** MiB that are in memory. */
-  resident: number;
-}
-
-/** Of a process and of the vhost workers that serve it. */
-function usageOf(pid: number): Usage {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const resident = Number(/^VmRSS:\s*(\d+)/m.exec(status)?.[1] ?? 0) / 1024;
-  const descriptors = readdirSync(`/proc/${pid}/fd`).length;
-  return { descriptors, threads: tasksOf(pid).length, resident };
-}
-
-/** Folders in /proc of a process's threads, and of its vhost workers, which up to 6.3 are the kernel's. */
-function tasksOf(pid: number): string[] {
-  const own = readdirSync(`/proc/${pid}/task`).map((task) => `/proc/${pid}/task/${task}`);
-  const kernels = readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry) && read(`/proc/${entry}/comm`) === `vhost-${pid}\n`)
-    .map((entry) => `/proc/${entry}`);
-  return [...own, ...kernels];
-}
-
-/** '' for what is gone. */
-function read(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
 }
 
 async function costOfPairs(count: number, stage: Stage): Promise<Result[]> {
@@ -135,11 +102,4 @@ async function idleTime(stage: Stage): Promise<Result[]> {
   return compare(measure, { name: 'vhost-net', values: [ours] }, [
     { name: 'C program', values: [c] },
   ]);
-}
-
-/** Nanoseconds that all tasks of a process and its workers ran. */
-function timeOf(pid: number): number {
-  return tasksOf(pid)
-    .map((folder) => Number(read(`${folder}/schedstat`).split(' ')[0] ?? 0))
-    .reduce((sum, time) => sum + time, 0);
 }

@@ -1,5 +1,4 @@
 /** Frames per second, and what a frame costs the main thread, both ways. */
-import { Contestant } from '../contestant.js';
 import type { Took } from '../contestants/commands.js';
 import { QUEUE_SIZE } from '../contestants/frames.js';
 import type { Effort } from '../options.js';
@@ -13,9 +12,10 @@ import {
   type Role,
   type Stage,
 } from '../stage.js';
+import { Testpmd } from '../testpmd.js';
 import type { Case } from './case.js';
 
-interface Load {
+export interface Load {
   direction: 'send' | 'receive';
   /** Bytes of a frame. */
   length: number;
@@ -45,7 +45,10 @@ export function throughputCases(quick: boolean): Case[] {
       ),
     ),
   );
-  return loads.map((load) => ({ name: caseName(load), run: (stage) => measure(load, stage) }));
+  return loads.map((load) => ({
+    name: caseName(load),
+    run: (stage) => measureLoad(caseName(load), load, rolesOf(load, stage.effort.quick), stage),
+  }));
 }
 
 /**
@@ -56,7 +59,7 @@ function rolesOf({ direction, length, batch, pairs }: Load, quick: boolean): Rol
   const roles: Role[] = ['ours', 'c'];
   if (pairs > 1 || batch !== 32 || length === SUPER_FRAME) return roles;
   if (!quick || direction === 'send') roles.push('fs');
-  if (!quick && Contestant.hasTestpmd()) roles.push('testpmd');
+  if (!quick && Testpmd.isInstalled()) roles.push('testpmd');
   return roles;
 }
 
@@ -64,9 +67,14 @@ function rolesOf({ direction, length, batch, pairs }: Load, quick: boolean): Rol
 const bufferSizeOf = ({ length }: Load) =>
   length === SUPER_FRAME ? LARGEST_BUFFER_SIZE : BUFFER_SIZE;
 
-async function measure(load: Load, stage: Stage): Promise<Result[]> {
+/** What each of the programs, ours the first, makes of a load. */
+export async function measureLoad(
+  name: string,
+  load: Load,
+  roles: readonly Role[],
+  stage: Stage,
+): Promise<Result[]> {
   const { effort } = stage;
-  const roles = rolesOf(load, effort.quick);
   const lanes = await stage.lanes(roles, load.pairs, bufferSizeOf(load));
   const move = load.direction === 'send' ? sendOnce : receiveOnce;
   const counts: number[] = [];
@@ -81,7 +89,6 @@ async function measure(load: Load, stage: Stage): Promise<Result[]> {
     rates[index]?.values.push((took.frames / took.ns) * 1e9);
     costs[index]?.values.push(took.cpu / took.frames);
   });
-  const name = caseName(load);
   return [
     ...compareFirst({ ...RATE, case: name }, rates),
     // One that tells no processor time spent none.
@@ -95,7 +102,7 @@ async function measure(load: Load, stage: Stage): Promise<Result[]> {
 const RATE = { metric: 'frames per second', unit: 'frames/s', better: 'more' } as const;
 const COST = { metric: 'main-thread CPU per frame', unit: 'ns', better: 'less' } as const;
 
-function caseName({ direction, length, batch, pairs }: Load): string {
+export function caseName({ direction, length, batch, pairs }: Load): string {
   const size = length === SUPER_FRAME ? '64 KB' : `${length} B`;
   return `${direction} ${size} batch ${batch}${pairs > 1 ? `, ${pairs} queue pairs` : ''}`;
 }

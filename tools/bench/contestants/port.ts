@@ -1,10 +1,13 @@
 /** The library under measurement: a program of one thread that sends and receives through NetPort. */
-import { NetPort, type Sendable } from '../../../lib/index.js';
+import { NetPort, type PortBackend, type Sendable } from '../../../lib/index.js';
 import { clocked, obey } from './commands.js';
 import { makeBatches, makeFrame, QUEUE_SIZE } from './frames.js';
 
 /** What brings super-frames, each in one buffer. */
 const SUPER_FRAMES = ['csum', 'tso4', 'tso6'] as const;
+
+/** Who serves the rings, where that is said: `node port.js in-process`. */
+const BACKEND = process.argv[2] as PortBackend | undefined;
 
 const ports: NetPort[] = [];
 
@@ -77,9 +80,9 @@ await obey({
   open: ([tap = '', pairs, bufferSize]) =>
     clocked(0, async () => {
       const offload = Number(bufferSize) > 65_535 ? SUPER_FRAMES : [];
-      ports.push(
-        await NetPort.open({ tap, queuePairs: Number(pairs), offload, queueSize: QUEUE_SIZE }),
-      );
+      const shape = { queuePairs: Number(pairs), queueSize: QUEUE_SIZE };
+      const backend = BACKEND === undefined ? {} : { backend: BACKEND };
+      ports.push(await NetPort.open({ tap, offload, ...shape, ...backend }));
     }),
   send: ([length, batch, count]) => {
     const batches = makeBatches(Number(length), Number(batch));
