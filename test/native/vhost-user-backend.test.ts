@@ -136,6 +136,26 @@ describe('frames', () => {
     expect(guest.taken(1)).toHaveLength(3);
   });
 
+  test('taken without a listener need no kick, those for one that comes later do', async () => {
+    const { backend, device } = backendOf();
+    const guest = await new FrontEnd(backend.path).bringUp();
+    const wantsKick = () => {
+      guest.send(numbered(1));
+      return guest.drivers[1]?.publish();
+    };
+    expect(wantsKick()).toBe(true);
+    expect(device().dequeue()).toHaveLength(1);
+    expect(wantsKick()).toBe(false);
+    expect(device().dequeue()).toHaveLength(1);
+    let frames = 0;
+    device().onFrames((burst) => {
+      frames += burst.length;
+    });
+    expect(wantsKick()).toBe(true);
+    guest.kick();
+    await until(() => frames === 1, 'the frame');
+  });
+
   test('of a ring that is disabled are taken and lost, and none is received by one', async () => {
     const { guest, frames, device } = await running();
     await guest.ack('VHOST_USER_SET_VRING_ENABLE', { index: 1, num: 0 });
