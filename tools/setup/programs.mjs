@@ -1,12 +1,12 @@
 // @ts-check
 /** Programs of the operating system, and the Debian packages that have them. */
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { exec, fail, step } from './step.mjs';
 
 /**
  * @typedef {object} Program
- * @property {string} program what must be found
+ * @property {string} program what must be found, on the path or where it says
  * @property {string} package Debian's name for it
  * @property {(path: string) => boolean} [suits] whether the one found will do
  */
@@ -41,6 +41,11 @@ const PROGRAMS = {
   peers: [
     { program: 'qemu-system-x86_64', package: 'qemu-system-x86' },
     { program: 'qemu-storage-daemon', package: 'qemu-system-common' },
+    // Beside the one without DPDK, of which it is an alternative.
+    {
+      program: '/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk',
+      package: 'openvswitch-switch-dpdk',
+    },
   ],
   valgrind: [{ program: 'valgrind', package: 'valgrind' }],
   guest: [{ program: 'ethtool', package: 'ethtool' }],
@@ -78,7 +83,8 @@ async function install(packages) {
 /** @param {string} program @param {(path: string) => boolean} [suits] */
 function find(program, suits = () => true) {
   // Users other than root seldom have the sbin folders on their path.
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'].filter(Boolean);
+  const path = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'].filter(Boolean);
+  const folders = isAbsolute(program) ? ['/'] : path;
   return folders.some((folder) => {
     const path = join(folder, program);
     try {
