@@ -2,6 +2,7 @@
  * The guest memory of a front-end, as a back-end has it: regions out of files of the front-end's, known by two
  * addresses. A ring's parts are told by the front-end's own (user) addresses, buffers by guest addresses.
  */
+import { fstatSync } from 'node:fs';
 import { GuestMemory, type Location } from '../host/guest-memory.js';
 import { MemoryRegion } from '../host/memory-region.js';
 import { native } from '../native.js';
@@ -17,6 +18,8 @@ interface Slot {
   region: MemoryRegion;
   /** Of its first byte, at the front-end. */
   userAddress: bigint;
+  /** How often the front-end added it: QEMU 7.2 does so once for each queue pair, and takes it away as often. */
+  times: number;
 }
 
 /** One table of regions. A table with a region more or less is another, with the same mappings. */
@@ -44,8 +47,13 @@ export class BackendMemory {
     return BackendMemory.#adding([], regions, fds, policy);
   }
 
-  /** This table with a region more. Throws as {@link BackendMemory.map}. */
+  /**
+   * This table with a region more, or with one that it has once more: that has to be taken away as often. Throws as
+   * {@link BackendMemory.map}.
+   */
   plus(region: VhostUserMemoryRegion, fd: number, policy: MemoryPolicy): BackendMemory {
+    const same = this.#slots.find((slot) => isSame(slot, region));
+    if (same && isSameFile(same, region, fd)) return this.#counting(same, same.times + 1);
     if (this.#slots.length >= MOST_MEMORY_SLOTS) {
       throw new Error(`it has ${MOST_MEMORY_SLOTS} regions already`);
     }
@@ -54,8 +62,10 @@ export class BackendMemory {
 
   /** This table without a region, or undefined where it was the last. Throws where there is no such region. */
   minus(region: VhostUserMemoryRegion): BackendMemory | undefined {
-    const rest = this.#slots.filter((slot) => !isSame(slot, region));
-    if (rest.length === this.#slots.length) throw new Error('there is no such region');
+    const gone = this.#slots.find((slot) => isSame(slot, region));
+    if (!gone) throw new Error('there is no such region');
+    if (gone.times > 1) return this.#counting(gone, gone.times - 1);
+    const rest = this.#slots.filter((slot) => slot !== gone);
     return rest.length === 0 ? undefined : new BackendMemory(rest);
   }
 
@@ -92,6 +102,13 @@ export class BackendMemory {
     }
   }
 
+  /** This table, to which a region of it was added that often. */
+  #counting(counted: Slot, times: number): BackendMemory {
+    return new BackendMemory(
+      this.#slots.map((slot) => (slot === counted ? { ...slot, times } : slot)),
+    );
+  }
+
   static #adding(
     before: readonly Slot[],
     regions: readonly VhostUserMemoryRegion[],
@@ -103,7 +120,7 @@ export class BackendMemory {
       regions.forEach(({ guestAddress, size, userAddress, mmapOffset }, i) => {
         const backing = { fd: fds[i] as number, offset: Number(mmapOffset) };
         const region = MemoryRegion.create({ guestAddress, size, backing });
-        added.push({ region, userAddress });
+        added.push({ region, userAddress, times: 1 });
         if (policy === 'sealed' && !region.sealed) {
           throw new Error(`the file of region ${i} is not sealed against being cut short`);
         }
@@ -126,6 +143,12 @@ function isSame(slot: Slot, { guestAddress, size, userAddress }: VhostUserMemory
     BigInt(region.size) === size &&
     slot.userAddress === userAddress
   );
+}
+
+/** Whether the region is out of this file as well, from the same place on. */
+function isSameFile({ region }: Slot, { mmapOffset }: VhostUserMemoryRegion, fd: number): boolean {
+  const [own, other] = [fstatSync(region.fd), fstatSync(fd)];
+  return own.dev === other.dev && own.ino === other.ino && BigInt(region.fileOffset) === mmapOffset;
 }
 
 /** Throws where two regions overlap at the front-end: an address would mean two things. */

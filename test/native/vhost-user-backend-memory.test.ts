@@ -62,13 +62,44 @@ describe('memory', () => {
     const more = { ...guest.region, guestAddress: 1n << 32n, userAddress: USER << 1n };
     await guest.ack('VHOST_USER_ADD_MEM_REG', more, [fd]);
     expect(device().memory?.regions).toHaveLength(2);
-    await expect(guest.ack('VHOST_USER_ADD_MEM_REG', more, [fd])).rejects.toThrow();
     await guest.ack('VHOST_USER_REM_MEM_REG', more, [fd]);
     await expect(guest.ack('VHOST_USER_REM_MEM_REG', more)).rejects.toThrow();
     expect(device().memory?.regions).toHaveLength(1);
     guest.send(numbered(1));
     guest.kick();
     await until(() => frames.length === 1, 'a frame');
+  });
+
+  test('is added once for each queue pair by some, and is there until it was taken away as often', async () => {
+    const { backend, frames, device } = collecting();
+    const guest = await new FrontEnd(backend.path).bringUp();
+    const own = guest.memory.regions[0]?.fd as number;
+    await guest.ack('VHOST_USER_ADD_MEM_REG', guest.region, [sendable(own)]);
+    expect(device().memory?.regions).toHaveLength(1);
+    guest.send(numbered(1));
+    guest.kick();
+    await until(() => frames.length === 1, 'a frame');
+    await guest.ack('VHOST_USER_REM_MEM_REG', guest.region);
+    guest.send(numbered(2));
+    guest.kick();
+    await until(() => frames.length === 2, 'another');
+    for (const index of [0, 1]) await guest.request('VHOST_USER_GET_VRING_BASE', { index, num: 0 });
+    await guest.ack('VHOST_USER_REM_MEM_REG', guest.region);
+    await expect(guest.ack('VHOST_USER_REM_MEM_REG', guest.region)).rejects.toThrow();
+    expect(device().memory).toBeUndefined();
+  });
+
+  test('is not added again out of another file, or from another place in it', async () => {
+    const { backend, device } = collecting();
+    const guest = await new FrontEnd(backend.path).bringUp();
+    const own = guest.memory.regions[0]?.fd as number;
+    const other = guestMemory().regions[0]?.fd as number;
+    const before = device().memory;
+    const add = (region: typeof guest.region, fd: number) =>
+      guest.ack('VHOST_USER_ADD_MEM_REG', region, [sendable(fd)]);
+    await expect(add(guest.region, other)).rejects.toThrow('refused');
+    await expect(add({ ...guest.region, mmapOffset: 4096n }, own)).rejects.toThrow('refused');
+    expect(device().memory).toBe(before);
   });
 
   test('out of a file that is cut short ends the connection, and not the process', async () => {
