@@ -29,6 +29,8 @@ export class PeerProcess {
   /** Apart: what it writes to the one lies in the middle of a word of the other. */
   readonly #said = { stdout: '', stderr: '' };
   #ended: number | NodeJS.Signals | undefined;
+  /** Resolves with its exit code or the signal that ended it. */
+  readonly end: Promise<number | NodeJS.Signals>;
 
   constructor(program: string, args: readonly string[], env: Record<string, string> = {}) {
     this.#name = program;
@@ -44,8 +46,11 @@ export class PeerProcess {
       this.#said.stderr += String(error);
       this.#ended ??= -1;
     });
-    this.#child.on('close', (code, signal) => {
-      this.#ended = signal ?? code ?? -1;
+    this.end = new Promise((resolve) => {
+      this.#child.on('close', (code, signal) => {
+        this.#ended = signal ?? code ?? -1;
+        resolve(this.#ended);
+      });
     });
     const limit = setTimeout(() => this.#child.kill('SIGKILL'), LIFE);
     cleanup(async () => {
@@ -66,6 +71,15 @@ export class PeerProcess {
   /** Its exit code or the signal that ended it, once it ended. */
   get ended(): number | NodeJS.Signals | undefined {
     return this.#ended;
+  }
+
+  /** Calls `listener` with what it writes to its standard output from now on. */
+  onOutput(listener: (text: string) => void): void {
+    this.#child.stdout.on('data', listener);
+  }
+
+  write(text: string | Uint8Array): void {
+    this.#child.stdin.write(text);
   }
 
   /** Writes to its standard input, and waits until it says `answer` after that. */

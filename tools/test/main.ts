@@ -42,6 +42,7 @@ async function prepare({ layer, node, host }: Options): Promise<void> {
   if (layer.some((name) => ON_EVERY_NODE.includes(name))) {
     for (const line of node) await nodeBinary(line);
   }
+  if (layer.includes('peers')) await guestFiles([], progressOn(process.stderr));
   if (layer.includes('vmm') && !host) await guestFiles(GUEST_PROGRAMS, progressOn(process.stderr));
 }
 

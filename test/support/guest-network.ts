@@ -1,0 +1,149 @@
+/** The network of guests whose back end a test is: a TAP, and a host behind it in a namespace, with DHCP and HTTP. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Frame, NetPort, VhostUserBackend, VhostUserDevice } from '../../lib/index.js';
+import { cleanup } from './cleanup.js';
+import { type Line, Run } from './cli.js';
+import { bridge, namespace } from './network.js';
+import { peerFolder } from './peer-process.js';
+import { openPort } from './ports.js';
+
+/** The host's address, and the one that it leases. */
+export const HOST = '10.77.0.1';
+export const LEASED = '10.77.0.99';
+
+/** An HTTP server that tells of what it sent by its hash; told `end`, it ends that. Told an address, it fetches it. */
+const SERVER = `
+import { createHash, randomBytes } from 'node:crypto';
+import { createServer, get } from 'node:http';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+const tell = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
+function counter() {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  return {
+    count(chunk) {
+      hash.update(chunk);
+      bytes += chunk.length;
+      return chunk;
+    },
+    told: () => ({ bytes, hash: hash.digest('hex') }),
+  };
+}
+let ending = false;
+createServer(async (request, response) => {
+  const most = Number(request.url.slice(1)) || Infinity;
+  const { count, told } = counter();
+  tell('sending');
+  for (let sent = 0; sent < most && !ending; sent += 1 << 16) {
+    if (!response.write(count(randomBytes(1 << 16)))) await once(response, 'drain');
+  }
+  response.end();
+  tell('sent', told());
+}).listen(80, '${HOST}', () => tell('listening'));
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line === 'end') ending = true;
+  else {
+    const [response] = await once(get(line), 'response');
+    const { count, told } = counter();
+    for await (const chunk of response) count(chunk);
+    tell('received', told());
+  }
+}
+`;
+
+/** What the server sent or received. */
+export interface Moved extends Line {
+  bytes: number;
+  hash: string;
+}
+
+export class GuestNetwork {
+  readonly #port: NetPort;
+  readonly #space: string;
+  #server: Run | undefined;
+  #device: VhostUserDevice | undefined;
+
+  private constructor(port: NetPort, space: string) {
+    this.#port = port;
+    this.#space = space;
+  }
+
+  static async open(): Promise<GuestNetwork> {
+    // What the back end offers to guests, and no more.
+    const { port, name } = await openPort({ offload: ['csum', 'tso4', 'tso6', 'ecn'] });
+    const far = namespace(`${HOST}/24`);
+    bridge(name, far.name);
+    const network = new GuestNetwork(port, far.namespace);
+    const receiving = network.#receive();
+    cleanup(async () => {
+      await port.close();
+      await receiving;
+    });
+    return network;
+  }
+
+  /** Serves the devices of a back end: what the host sends goes to the one that started last. */
+  join(backend: VhostUserBackend): void {
+    backend.on('connect', (device) => {
+      device.onFrames((frames) => this.#port.send(frames));
+    });
+    backend.on('start', (device) => {
+      this.#device = device;
+    });
+  }
+
+  /** Gives {@link LEASED} to who asks. */
+  lease(): void {
+    const folder = peerFolder();
+    const [file, leases, pid] = ['conf', 'leases', 'pid'].map((name) => join(folder, name));
+    const given = `start ${LEASED}\nend ${LEASED}\ninterface eth0\noption subnet 255.255.255.0\n`;
+    writeFileSync(file as string, `${given}lease_file ${leases}\npidfile ${pid}\n`);
+    this.#run(['busybox', 'udhcpd', '-f', file as string]);
+  }
+
+  /** Has the host serve at {@link HOST}: `/NUMBER` has as many random bytes, and `/` as many as go until {@link GuestNetwork.end}. */
+  async serve(): Promise<void> {
+    this.#server = this.#run([process.execPath, '--input-type=module', '-e', SERVER]);
+    await this.#server.line('listening');
+  }
+
+  /** Waits until somebody is sent something. */
+  async sending(): Promise<void> {
+    await this.#server?.line('sending');
+  }
+
+  /** Ends what is sent. */
+  end(): void {
+    this.#server?.child.stdin?.write('end\n');
+  }
+
+  /** What was sent, once all of it was. */
+  async sent(): Promise<Moved> {
+    return (await this.#server?.line('sent')) as Moved;
+  }
+
+  /** Has the host fetch something of a guest's. Once: what it says of it is the first that it says. */
+  async fetch(url: string): Promise<Moved> {
+    this.#server?.child.stdin?.write(`${url}\n`);
+    return (await this.#server?.line('received')) as Moved;
+  }
+
+  #run(command: readonly string[]): Run {
+    const inside = ['netns', 'exec', this.#space, ...command];
+    return new Run('ip', inside, { stdio: ['pipe', 'pipe', 'pipe'] });
+  }
+
+  async #receive(): Promise<void> {
+    for await (const frames of this.#port) if (this.#device) await give(this.#device, frames);
+  }
+}
+
+/** Gives a device all of a burst, by its first pair. One that stopped loses it. */
+async function give(device: VhostUserDevice, frames: readonly Frame[]): Promise<void> {
+  for (let done = 0; device.isActive(0); await device.whenRoom(0)) {
+    done += device.enqueue(frames.slice(done));
+    if (done >= frames.length) return;
+  }
+}

@@ -1,0 +1,50 @@
+/** QMP, by which a QEMU is told what to do while it runs: a JSON object on a line each way. */
+import { createConnection, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { cleanup } from './cleanup.js';
+import { until } from './host.js';
+
+interface Answer {
+  id?: number;
+  return?: unknown;
+  error?: { desc: string };
+}
+
+export class Qmp {
+  readonly #socket: Socket;
+  readonly #answers = new Map<number, Answer>();
+  #asked = 0;
+  #broken = false;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.#broken = true;
+    });
+    createInterface({ input: socket }).on('line', (line) => {
+      const answer = JSON.parse(line) as Answer;
+      if (answer.id !== undefined) this.#answers.set(answer.id, answer);
+    });
+  }
+
+  /** Connects to the QEMU that listens at `path`, which takes commands then. */
+  static async connect(path: string): Promise<Qmp> {
+    const socket = createConnection(path);
+    cleanup(() => socket.destroy());
+    const qmp = new Qmp(socket);
+    await qmp.ask('qmp_capabilities');
+    return qmp;
+  }
+
+  /** What QEMU returns for a command. Throws with its words where it refuses. */
+  async ask(execute: string, given: object = {}): Promise<unknown> {
+    const id = ++this.#asked;
+    this.#socket.write(`${JSON.stringify({ execute, arguments: given, id })}\n`);
+    await until(() => this.#broken || this.#answers.has(id), `QEMU answers ${execute}`);
+    const answer = this.#answers.get(id);
+    this.#answers.delete(id);
+    if (answer?.return !== undefined) return answer.return;
+    throw new Error(`${execute}: ${answer?.error?.desc ?? 'QEMU ended'}`);
+  }
+}
