@@ -73,20 +73,21 @@ export async function onHost(project: string, line?: NodeLine): Promise<LayerRes
 }
 
 /**
- * What a line leaves to the others. Tests of whole programs, and of many processes, take longest, being emulated, and are
- * about this package more than about a kernel; the back ends that do without vhost-net need no more than one, and the
- * oldest offers them least.
+ * What a layer leaves, on a line, to the others. Tests of whole programs, and of many processes, take longest, being
+ * emulated, and are about this package more than about a kernel; the back ends that do without vhost-net need no more
+ * than one, and the oldest offers them least.
  */
 const LEFT_OUT: Readonly<Record<string, readonly string[]>> = {
-  '6.1': ['bench', 'cli-top', 'endurance', 'guide'],
-  '6.12': [
+  'kernel 6.1': ['bench', 'cli-top', 'endurance', 'guide'],
+  'kernel 6.12': [
     ...['cli-attach*', 'cli-broker', 'cli-doctor', 'faults-process'],
     ...['in-process-*', 'port-process', 'vhost-user-*'],
   ],
-  '7.3': [
+  'kernel 7.3': [
     ...['bench', 'cli-broker', 'cli-top', 'endurance', 'guide'],
     ...['in-process-*', 'vhost-user-*'],
   ],
+  'vmm 7.3': ['tour'],
 };
 
 /** A layer in a machine of its own under `kernel`: a line (`6.1`) or the path of an image. */
@@ -99,7 +100,7 @@ export async function inVm(layer: 'kernel' | 'vmm', kernel: string): Promise<Lay
   const attempt = () => {
     // What has ended is not run again: a machine's run takes a quarter of an hour.
     const ended = readReport(report).map(({ file }) => file);
-    const elsewhere = (LEFT_OUT[kernel] ?? []).map((name) => `test/kernel/${name}.test.ts`);
+    const elsewhere = (LEFT_OUT[title] ?? []).map((name) => `test/${layer}/${name}.test.ts`);
     return run(
       title,
       [
