@@ -20,9 +20,13 @@ export function isAnothersTap(name: string): boolean {
 }
 
 /** Waits up to `limit` ms until `happened` is true: it is for what hangs, as an emulated process starts for a minute. */
-export async function until(happened: () => boolean, what: string, limit = 90_000): Promise<void> {
+export async function until(
+  happened: () => boolean | Promise<boolean>,
+  what: string,
+  limit = 90_000,
+): Promise<void> {
   const deadline = Date.now() + limit;
-  while (!happened()) {
+  while (!(await happened())) {
     if (Date.now() > deadline) throw new Error(`${what}: not within ${limit} ms`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

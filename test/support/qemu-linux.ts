@@ -11,6 +11,9 @@ import { Qmp } from './qmp.js';
 export const LINUX_MAC = '52:54:00:12:34:57';
 /** How long it may take from power-on to the first command, in ms: emulated, it takes some 5 s of a processor. */
 const BOOT = 120_000;
+/** How long its move may take, and what it does itself, in ms. */
+const MOVE = 120_000;
+const REACH = 120_000;
 
 export interface LinuxGuestOptions {
   /** The socket of the back end. */
@@ -21,50 +24,69 @@ export interface LinuxGuestOptions {
   machine?: 'pc' | 'microvm';
   /** Queue pairs, and as many processors. Default: 1. */
   queues?: number;
-  /** There is room for memory that comes later. */
+  /** Pieces of memory that there is room for; for what can be moved, once they are there. Default: none. */
   slots?: number;
-  /** It waits for the guest of another QEMU, which comes by this socket. */
-  incoming?: string;
 }
 
+interface Machine {
+  process: PeerProcess;
+  qmp: Qmp;
+}
+
+/** What a ping says that runs besides other commands. */
+const PINGS = '/tmp/pings';
 /** MiB. */
 const MEMORY = 192;
 const MOST_MEMORY = 1024;
 
 export class LinuxGuest {
-  readonly process: PeerProcess;
-  readonly shell: GuestShell;
-  readonly qmp: Qmp;
+  /** Commands for it, whose output comes from the machine that it is in. */
+  readonly shell = new GuestShell((bytes) => this.process.write(bytes));
+  readonly #options: LinuxGuestOptions;
+  #machine: Machine;
 
-  private constructor(process: PeerProcess, shell: GuestShell, qmp: Qmp) {
-    this.process = process;
-    this.shell = shell;
-    this.qmp = qmp;
+  private constructor(options: LinuxGuestOptions, machine: Machine) {
+    this.#options = options;
+    this.#machine = this.#hear(machine);
   }
 
   /** Boots one. It takes commands then. */
   static async boot(options: LinuxGuestOptions): Promise<LinuxGuest> {
-    const guest = await LinuxGuest.start(options);
+    const guest = new LinuxGuest(options, await start(options));
     await guest.shell.ready(BOOT);
     return guest;
   }
 
-  static async start(options: LinuxGuestOptions): Promise<LinuxGuest> {
-    const monitor = join(peerFolder(), 'qmp');
-    const process = new PeerProcess('qemu-system-x86_64', [
-      ...machineOf(options),
-      ...cardOf(options),
-      ...(await bootOf(options)),
-      ...['-qmp', `unix:${monitor},server=on,wait=off`],
-    ]);
-    const shell = new GuestShell((bytes) => process.write(bytes));
-    process.onOutput((text) => {
-      for (const byte of Buffer.from(text)) shell.receive(byte);
+  get process(): PeerProcess {
+    return this.#machine.process;
+  }
+
+  get qmp(): Qmp {
+    return this.#machine.qmp;
+  }
+
+  /** Moves it to another QEMU while it runs, whose card is the same back end's; the one that it was in is ended. */
+  async migrate(): Promise<void> {
+    const before = this.#machine;
+    const socket = join(peerFolder(), 'migration');
+    const after = this.#hear(await start(this.#options, ['-incoming', `unix:${socket}`]));
+    await before.qmp.ask('migrate', { uri: `unix:${socket}` });
+    let status = '';
+    const over = async () => {
+      ({ status } = (await before.qmp.ask('query-migrate')) as { status: string });
+      return status === 'completed' || status === 'failed';
+    };
+    await until(over, 'the guest is moved', MOVE);
+    expect(status, after.process.output).toBe('completed');
+    this.#machine = after;
+    await before.process.kill();
+  }
+
+  #hear(machine: Machine): Machine {
+    machine.process.onOutput((text) => {
+      for (const byte of Buffer.from(text)) this.shell.receive(byte);
     });
-    const there = () => existsSync(monitor) || process.ended !== undefined;
-    await until(there, 'QEMU listens');
-    if (process.ended !== undefined) throw new Error(`QEMU ended: ${process.output}`);
-    return new LinuxGuest(process, shell, await Qmp.connect(monitor));
+    return machine;
   }
 
   /** A command that has to succeed. Returns what it printed. */
@@ -91,6 +113,39 @@ export class LinuxGuest {
     const output = await this.run(`${before} ping -c ${count} -i 0.2 ${address}`);
     expect(output).toContain(`${count} packets transmitted, ${count} packets received`);
   }
+
+  /** Pings from now on, one process all along; see {@link LinuxGuest.answered}. */
+  async startPinging(address: string): Promise<void> {
+    await this.run(`ping -i 0.2 ${address} > ${PINGS} 2>&1 &`);
+  }
+
+  /** Waits until as many more answers came to it. */
+  async answered(more: number): Promise<void> {
+    const command = `grep -c ttl= ${PINGS} || true`;
+    const wanted = Number(await this.run(command)) + more;
+    await this.reaches(command, wanted);
+  }
+
+  /** Waits until the number that a command prints is at least that. */
+  async reaches(command: string, least: number): Promise<void> {
+    // Not at once again: the guest has better things to do.
+    const reached = async () => Number(await this.run(`sleep 0.2; ${command}`)) >= least;
+    await until(reached, `'${command}' prints ${least}`, REACH);
+  }
+}
+
+async function start(options: LinuxGuestOptions, more: readonly string[] = []): Promise<Machine> {
+  const monitor = join(peerFolder(), 'qmp');
+  const process = new PeerProcess('qemu-system-x86_64', [
+    ...machineOf(options),
+    ...cardOf(options),
+    ...(await bootOf(options)),
+    ...['-qmp', `unix:${monitor},server=on,wait=off`],
+    ...more,
+  ]);
+  await until(() => existsSync(monitor) || process.ended !== undefined, 'QEMU listens');
+  if (process.ended !== undefined) throw new Error(`QEMU ended: ${process.output}`);
+  return { process, qmp: await Qmp.connect(monitor) };
 }
 
 function machineOf({ machine = 'pc', queues = 1, slots = 0 }: LinuxGuestOptions): string[] {
@@ -117,11 +172,10 @@ function cardOf({ path, server, machine = 'pc', queues = 1 }: LinuxGuestOptions)
   return ['-chardev', chardev, '-netdev', netdev, ...(machine === 'pc' ? pci : mmio)];
 }
 
-async function bootOf({ machine = 'pc', incoming }: LinuxGuestOptions): Promise<string[]> {
+async function bootOf({ machine = 'pc' }: LinuxGuestOptions): Promise<string[]> {
   const { kernel, initrd } = await guestFiles();
   // Neither has a clock that Linux could measure its processor by: the one it measures in vain, the other hangs.
   const clock = machine === 'pc' ? 'tsc=reliable no_timer_check' : 'tsc_early_khz=2000000';
-  const come = incoming === undefined ? [] : ['-incoming', `unix:${incoming}`];
-  const append = ['-append', `${GUEST_COMMAND_LINE} panic=-1 ${clock}`];
-  return ['-kernel', kernel, '-initrd', initrd, ...append, ...come];
+  const append = `${GUEST_COMMAND_LINE} panic=-1 ${clock} memhp_default_state=online_movable`;
+  return ['-kernel', kernel, '-initrd', initrd, '-append', append];
 }

@@ -1,0 +1,107 @@
+/** Our back end, and a Linux in QEMU whose memory changes while frames go: it gets more, or moves to another QEMU. */
+import { expect, test } from 'vitest';
+import {
+  bit,
+  hasBit,
+  VHOST_F_LOG_ALL,
+  VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  VhostUserBackend,
+  type VhostUserBackendOptions,
+} from '../../lib/index.js';
+import { serveFolder, WWW } from '../../tools/vmm/guest/http.js';
+import { holdNothingLeaks } from '../support/cleanup.js';
+import { GuestNetwork, HOST } from '../support/guest-network.js';
+import { until } from '../support/host.js';
+import { LinuxGuest } from '../support/qemu-linux.js';
+import { kept, socketPath } from '../support/sockets.js';
+
+holdNothingLeaks();
+
+const GUEST = '10.77.0.2';
+const BYTES = 8 << 20;
+const MORE_MEMORY = 128 << 20;
+/** Pages of 4 KiB that are free in the zone for what can be moved: all of it was added later. */
+const FREE =
+  "awk '/zone/ { movable = /Movable/ } movable && /pages free/ { print $3 }' /proc/zoneinfo";
+
+/** A guest that pings, its network and its back end; and what QEMU asked of that. */
+async function pinging(options: Partial<VhostUserBackendOptions> & { slots?: number } = {}) {
+  const { slots = 0, ...rest } = options;
+  const path = socketPath();
+  const requests: string[] = [];
+  const errors: unknown[] = [];
+  const after: VhostUserBackendOptions['after'] = ({ request }) => void requests.push(request);
+  const backend = kept(VhostUserBackend.listen({ path, offload: true, after, ...rest }));
+  backend.on('ringError', (_, ring, error) => errors.push([ring, error]));
+  const network = await GuestNetwork.open();
+  network.join(backend);
+  await network.serve();
+  const guest = await LinuxGuest.boot({ path, slots });
+  await guest.configure(GUEST);
+  await guest.startPinging(HOST);
+  await guest.answered(3);
+  return { backend, network, guest, requests, errors };
+}
+
+test.each([
+  ['a region of it', 'VHOST_USER_ADD_MEM_REG', 0],
+  ['all of it anew', 'VHOST_USER_SET_MEM_TABLE', VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS],
+] as const)(
+  'memory that is plugged in under a ping has the next frames, by %s',
+  async (_, request, without) => {
+    const withoutProtocol = without === 0 ? 0n : bit(without);
+    const { backend, network, guest, requests, errors } = await pinging({
+      slots: 1,
+      withoutProtocol,
+    });
+    const [device] = backend.devices;
+    const before = device?.memory?.regions.length ?? 0;
+    const told = requests.filter((name) => name === request).length;
+
+    const memory = { id: 'more', size: MORE_MEMORY, share: true };
+    await guest.qmp.ask('object-add', { 'qom-type': 'memory-backend-memfd', ...memory });
+    await guest.qmp.ask('device_add', { driver: 'pc-dimm', id: 'dimm', memdev: 'more' });
+    await guest.reaches(FREE, BYTES / 4096);
+    expect(device?.memory?.regions).toHaveLength(before + 1);
+    expect(requests.filter((name) => name === request)).toHaveLength(told + 1);
+    await guest.answered(3);
+
+    await guest.run(`mkdir -p ${WWW}; mount -t tmpfs none ${WWW}`);
+    await serveFolder(guest.shell);
+    const free = Number(await guest.run(FREE));
+    await guest.run(`head -c ${BYTES} /dev/urandom > ${WWW}/random`);
+    // Some pages were set aside for the processor before.
+    expect(free - Number(await guest.run(FREE))).toBeGreaterThan(BYTES / 4096 / 2);
+    const received = await network.fetch(`http://${GUEST}/random`);
+    expect(received.bytes).toBe(BYTES);
+    expect(await guest.run(`sha256sum ${WWW}/random`)).toContain(received.hash);
+    await guest.answered(3);
+    expect(errors).toEqual([]);
+  },
+);
+
+test('a guest moves to another QEMU while it is sent a stream, which arrives unchanged, and its ping goes on', async () => {
+  const { backend, network, guest, requests, errors } = await pinging();
+  const [source] = backend.devices;
+  let logged = false;
+  backend.on('features', (device, features) => {
+    if (device === source && hasBit(features, VHOST_F_LOG_ALL)) logged = true;
+  });
+  // Not so fast that it is over before much was sent.
+  await guest.qmp.ask('migrate-set-parameters', { 'max-bandwidth': 64 << 20 });
+  const stream = guest.shell.run(`wget -q -O - http://${HOST}/ | sha256sum`);
+  await network.sending();
+  await guest.migrate();
+  expect(requests).toContain('VHOST_USER_SET_LOG_BASE');
+  expect(logged).toBe(true);
+  await until(() => backend.devices.size === 1, 'the first QEMU is gone');
+  const [destination] = backend.devices;
+  expect(destination).not.toBe(source);
+  const bytes = destination?.counters().sentBytes ?? 0;
+  await until(() => (destination?.counters().sentBytes ?? 0) > bytes + (1 << 20), 'the stream');
+  network.end();
+  const { hash } = await network.sent();
+  expect((await stream).output).toContain(hash);
+  await guest.answered(3);
+  expect(errors).toEqual([]);
+});
