@@ -46,6 +46,20 @@ export class VhostUserDevice {
     return this.#state.mtu;
   }
 
+  /** The configuration, as the front-end wrote it last; a copy. Undefined where the back end has none. */
+  get config(): Uint8Array | undefined {
+    return this.#state.config.bytes;
+  }
+
+  /**
+   * Changes bytes of the configuration from `offset` on, and tells the front-end, where it can be told. Throws
+   * `ERR_FEATURES_NOT_OFFERED` without a configuration, `ERR_OUT_OF_RANGE` beyond its end.
+   */
+  setConfig(offset: number, bytes: Uint8Array): void {
+    this.#state.config.write(offset, bytes);
+    this.#state.configChanged();
+  }
+
   /** Queue pairs that it may use. */
   get queuePairs(): number {
     return this.#state.pairs.length;

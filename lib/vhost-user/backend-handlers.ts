@@ -87,6 +87,15 @@ const NEGOTIATION: Handlers = {
     state.announce(new Uint8Array(BigUint64Array.of(mac).buffer, 0, 6));
     return undefined;
   },
+  VHOST_USER_GET_CONFIG({ config }, { offset, bytes }) {
+    const read = config.read(offset, bytes.length);
+    // No payload is how a front-end is told of an error.
+    return { payload: read && { offset, flags: 0, bytes: read } };
+  },
+  VHOST_USER_SET_CONFIG({ config }, { offset, bytes }) {
+    config.write(offset, bytes);
+    return undefined;
+  },
   VHOST_USER_SET_BACKEND_REQ_FD(state, _, [fd = -1]) {
     state.setChannel(UnixSocket.fromFd(fd));
     return undefined;

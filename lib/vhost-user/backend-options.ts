@@ -1,5 +1,8 @@
 /** How a vhost-user back end is to be, and what it tells of. */
 import { checkInteger, valueError } from '../errors.js';
+import { VHOST_USER_PROTOCOL_F_CONFIG } from '../uapi/vhost-user.js';
+import { bit } from '../uapi/virtio-net.js';
+import { checkConfig } from './backend-config.js';
 import type { VhostUserDevice } from './backend-device.js';
 import {
   BACKEND_FEATURES,
@@ -28,6 +31,11 @@ export interface VhostUserBackendOptions extends SessionHooks {
   /** Features of the protocol that are not to be offered, a mask. Default: none. */
   withoutProtocol?: bigint;
   /**
+   * The configuration of the devices, `struct virtio_net_config` and 1 to 256 bytes, of which each has a copy: its
+   * front-end may read and write it (`CONFIG`). Default: none, the front-end has it.
+   */
+  config?: Uint8Array;
+  /**
    * `'guarded'`: a front-end that cuts its shared files short loses its connection. `'sealed'`: memory that is not
    * sealed against it (`F_SEAL_SHRINK`) is refused. Default: `'guarded'`.
    */
@@ -55,16 +63,20 @@ export interface VhostUserBackendEvents {
   error: [error: Error];
 }
 
-/** Throws `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE`. */
+/** Throws `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE`, `ERR_INVALID_ARG_TYPE`. */
 export function limitsOf(options: VhostUserBackendOptions): BackendLimits {
   const { queuePairs = MOST_PAIRS, offload = false, memory = 'guarded' } = options;
   if (memory !== 'guarded' && memory !== 'sealed') {
     throw valueError(`memory is 'guarded' or 'sealed', not '${String(memory)}'`);
   }
   const features = BACKEND_FEATURES | (offload ? BACKEND_OFFLOADS : 0n);
+  const config = checkConfig(options.config);
+  const protocolFeatures =
+    BACKEND_PROTOCOL_FEATURES | (config ? bit(VHOST_USER_PROTOCOL_F_CONFIG) : 0n);
   return {
     features: features & ~(options.without ?? 0n),
-    protocolFeatures: BACKEND_PROTOCOL_FEATURES & ~(options.withoutProtocol ?? 0n),
+    protocolFeatures: protocolFeatures & ~(options.withoutProtocol ?? 0n),
+    config,
     queuePairs: checkInteger('queuePairs', queuePairs, 1, MOST_PAIRS),
     memory,
   };

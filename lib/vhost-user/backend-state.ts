@@ -7,6 +7,7 @@ import { Frame } from '../net/frame.js';
 import { VHOST_F_LOG_ALL } from '../uapi/vhost.js';
 import * as uapi from '../uapi/vhost-user.js';
 import { hasBit, VIRTIO_CONFIG_S_DRIVER_OK } from '../uapi/virtio-net.js';
+import { BackendConfigSpace } from './backend-config.js';
 import type { BackendInflight } from './backend-inflight.js';
 import type { BackendLog } from './backend-log.js';
 import type { BackendMemory, MemoryPolicy } from './backend-memory.js';
@@ -23,6 +24,7 @@ export interface BackendLimits {
   protocolFeatures: bigint;
   /** Queue pairs, 1 to 128. */
   queuePairs: number;
+  config: Uint8Array | undefined;
   memory: MemoryPolicy;
 }
 
@@ -51,6 +53,7 @@ export class BackendState implements PairHost {
   memory: BackendMemory | undefined;
   log: BackendLog | undefined;
   inflight: BackendInflight | undefined;
+  readonly config: BackendConfigSpace;
   /** The front-end acknowledged VHOST_F_LOG_ALL: what is written to buffers is to be noted. */
   #logsAll = false;
   #logEvent: EventFd | undefined;
@@ -64,6 +67,7 @@ export class BackendState implements PairHost {
 
   constructor(limits: BackendLimits, events: StateEvents) {
     this.limits = limits;
+    this.config = new BackendConfigSpace(limits.config);
     this.#events = events;
     this.pairs = Array.from({ length: limits.queuePairs }, (_, i) => new BackendPair(i, this));
     this.#active = new Array(2 * limits.queuePairs).fill(false);
@@ -221,6 +225,12 @@ export class BackendState implements PairHost {
     } catch (error) {
       logVhostUser('not told of ring %d: %o', index, error);
     }
+  }
+
+  /** Tells the front-end that the configuration is another now. One that gave no socket for that is not told. */
+  configChanged(): void {
+    if (!this.has(uapi.VHOST_USER_PROTOCOL_F_CONFIG)) return;
+    this.#channelConnection?.sendRequest('VHOST_USER_BACKEND_CONFIG_CHANGE_MSG', undefined);
   }
 
   called({ index }: BackendRing): void {
