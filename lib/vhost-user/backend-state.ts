@@ -46,7 +46,6 @@ export class BackendState implements PairHost {
   listener: FramesListener | undefined;
   /** Acknowledged. */
   features = 0n;
-  protocolFeatures = 0n;
   status = 0;
   /** As the front-end set it, 0 before. */
   mtu = 0;
@@ -54,6 +53,9 @@ export class BackendState implements PairHost {
   log: BackendLog | undefined;
   inflight: BackendInflight | undefined;
   readonly config: BackendConfigSpace;
+  #protocolFeatures = 0n;
+  /** Asked for every burst, so not of a bigint, whose arithmetic allocates: the front-end tells the status. */
+  #hasStatus = false;
   /** The front-end acknowledged VHOST_F_LOG_ALL: what is written to buffers is to be noted. */
   #logsAll = false;
   #logEvent: EventFd | undefined;
@@ -73,6 +75,16 @@ export class BackendState implements PairHost {
     this.#active = new Array(2 * limits.queuePairs).fill(false);
   }
 
+  /** Acknowledged. */
+  get protocolFeatures(): bigint {
+    return this.#protocolFeatures;
+  }
+
+  set protocolFeatures(features: bigint) {
+    this.#protocolFeatures = features;
+    this.#hasStatus = this.has(uapi.VHOST_USER_PROTOCOL_F_STATUS);
+  }
+
   get bufferLog(): BackendLog | undefined {
     return this.#logsAll ? this.log : undefined;
   }
@@ -83,7 +95,7 @@ export class BackendState implements PairHost {
 
   /** With `STATUS` rings are served once the driver is ready; without, that is not to be known. */
   get serving(): boolean {
-    if (!this.has(uapi.VHOST_USER_PROTOCOL_F_STATUS)) return true;
+    if (!this.#hasStatus) return true;
     return (this.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0;
   }
 
