@@ -1,7 +1,8 @@
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { marksWhatItWrites } from '../support/conformance-dirty-log.js';
-import { refusesWhatCannotBe, survivesHostileRings } from '../support/conformance-errors.js';
+import { survivesHostileRings } from '../support/conformance-hostile.js';
 import { IN_PROCESS } from '../support/conformance-kinds.js';
+import { refusesWhatCannotBe } from '../support/conformance-start.js';
 
 holdNothingLeaks();
 

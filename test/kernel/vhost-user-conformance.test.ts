@@ -2,9 +2,10 @@
 import { describe } from 'vitest';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { marksWhatItWrites } from '../support/conformance-dirty-log.js';
-import { refusesWhatCannotBe, survivesHostileRings } from '../support/conformance-errors.js';
+import { survivesHostileRings } from '../support/conformance-hostile.js';
 import { IN_PROCESS, VHOST_USER } from '../support/conformance-kinds.js';
 import { movesState, startsAndStops } from '../support/conformance-lifecycle.js';
+import { refusesWhatCannotBe } from '../support/conformance-start.js';
 import { carriesFrames } from '../support/conformance-traffic.js';
 
 holdNothingLeaks();
