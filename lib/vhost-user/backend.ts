@@ -87,15 +87,16 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
 
   #accept(): void {
     this.#listener?.onConnection(() => {
+      let socket: UnixSocket | undefined;
       try {
-        const socket = this.#listener?.accept();
-        if (socket) this.#serve(socket);
+        socket = this.#listener?.accept();
       } catch (error) {
         // It would fail at once again: whoever waits, waits.
         this.#listener?.offConnection();
         this.#timer = setTimeout(() => this.#accept(), PAUSE);
         this.#report(error as Error);
       }
+      if (socket) this.#serve(socket);
     });
   }
 
@@ -103,12 +104,15 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
     const again = () => {
       if (!this.#closed) this.#timer = setTimeout(() => this.#connect(retryEvery), retryEvery);
     };
+    let socket: UnixSocket;
     try {
-      this.#serve(UnixSocket.connect(this.path, 'stream'), again);
+      socket = UnixSocket.connect(this.path, 'stream');
     } catch (error) {
       again();
       if (!NOBODY.includes((error as { code?: string }).code ?? '')) this.#report(error as Error);
+      return;
     }
+    this.#serve(socket, again);
   }
 
   /** An `'error'` that nobody listens for would end the process. */
@@ -135,7 +139,11 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
       ended?.();
     });
     this.#devices.add(device);
-    this.emit('connect', device);
-    if (!connection.closed) serveRequests(connection, state, this.#options);
+    try {
+      this.emit('connect', device);
+    } finally {
+      // What a listener throws is an uncaughtException, and no front-end's loss.
+      if (!connection.closed) serveRequests(connection, state, this.#options);
+    }
   }
 }

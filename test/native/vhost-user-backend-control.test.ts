@@ -12,6 +12,7 @@ import {
   sendable,
 } from '../support/front-end.js';
 import { until } from '../support/host.js';
+import { runModule } from '../support/node-child.js';
 import { kept, socketPair } from '../support/sockets.js';
 import { aWhile } from '../support/turns.js';
 
@@ -166,4 +167,28 @@ test('hooks run before and after each request, and can take its place', async ()
   expect((await guest.request('VHOST_USER_GET_QUEUE_NUM', undefined)).payload).toBe(3n);
   await expect(guest.ack('VHOST_USER_NET_SET_MTU', 1500n)).rejects.toThrow('refused');
   expect(seen).toEqual(['before GET_QUEUE_NUM', 'after GET_QUEUE_NUM', 'before NET_SET_MTU']);
+});
+
+test("what a listener of 'connect' throws is an uncaughtException, and the front-end is served", async () => {
+  const { code, stdout, stderr } = await runModule(`
+    import * as vhost from './lib/index.js';
+    const path = './back-end.sock';
+    process.on('uncaughtException', ({ message }) => console.log('caught', message));
+    const backend = vhost.VhostUserBackend.listen({ path });
+    backend.on('connect', () => {
+      throw new Error('from the listener');
+    });
+    const socket = vhost.UnixSocket.connect(path, 'stream');
+    const connection = new vhost.VhostUserConnection(socket, { role: 'asks' });
+    const requests = new vhost.VhostUserRequests(connection);
+    const { payload } = await requests.request('VHOST_USER_GET_FEATURES', undefined);
+    console.log('offered', payload !== 0n);
+    connection.close();
+    backend.close();
+  `);
+  expect({ code, stdout, stderr }).toEqual({
+    code: 0,
+    stdout: 'caught from the listener\noffered true\n',
+    stderr: '',
+  });
 });
