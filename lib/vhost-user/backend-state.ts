@@ -2,20 +2,19 @@
 import { StateError } from '../errors.js';
 import type { EventFd } from '../host/event-fd.js';
 import type { UnixSocket } from '../host/unix-socket.js';
-import { logVhostUser } from '../log.js';
 import { Frame } from '../net/frame.js';
 import { VHOST_F_LOG_ALL } from '../uapi/vhost.js';
 import * as uapi from '../uapi/vhost-user.js';
 import { hasBit, VIRTIO_CONFIG_S_DRIVER_OK } from '../uapi/virtio-net.js';
+import { BackendChannel } from './backend-channel.js';
 import { BackendConfigSpace } from './backend-config.js';
 import type { BackendInflight } from './backend-inflight.js';
 import type { BackendLog } from './backend-log.js';
 import type { BackendMemory, MemoryPolicy } from './backend-memory.js';
 import { BackendPair } from './backend-pair.js';
 import type { BackendRing } from './backend-ring.js';
-import { VhostUserConnection } from './connection.js';
 import type { FramesListener, PairHost } from './pair-host.js';
-import { VhostUserRequests } from './requests.js';
+import { rarpFrame } from './rarp.js';
 import { type RingUse, ringUse } from './ring-use.js';
 
 export interface BackendLimits {
@@ -60,8 +59,7 @@ export class BackendState implements PairHost {
   #logsAll = false;
   #logEvent: EventFd | undefined;
   readonly #events: StateEvents;
-  #channel: VhostUserRequests | undefined;
-  #channelConnection: VhostUserConnection | undefined;
+  #channel: BackendChannel | undefined;
   /** What listeners were told last: whether the device runs, and each ring. */
   #running = false;
   #failed = false;
@@ -220,29 +218,17 @@ export class BackendState implements PairHost {
 
   /** The socket over which this end asks. */
   setChannel(socket: UnixSocket): void {
-    this.#channelConnection?.close();
-    const connection = new VhostUserConnection(socket, { requester: 'back-end', role: 'asks' });
-    connection.on('close', (error) => {
-      if (error) logVhostUser('the back-end’s socket ended: %o', error);
-    });
-    this.#channel = new VhostUserRequests(connection);
-    this.#channel.replyAck = this.has(uapi.VHOST_USER_PROTOCOL_F_REPLY_ACK);
-    this.#channelConnection = connection;
+    this.#channel?.close();
+    this.#channel = new BackendChannel(socket, this.has(uapi.VHOST_USER_PROTOCOL_F_REPLY_ACK));
   }
 
   inBand({ index }: BackendRing, what: 'call' | 'err'): void {
-    const name = `VHOST_USER_BACKEND_VRING_${what === 'call' ? 'CALL' : 'ERR'}` as const;
-    try {
-      this.#channelConnection?.sendRequest(name, { index, num: 0 });
-    } catch (error) {
-      logVhostUser('not told of ring %d: %o', index, error);
-    }
+    this.#channel?.ring(index, what);
   }
 
   /** Tells the front-end that the configuration is another now. One that gave no socket for that is not told. */
   configChanged(): void {
-    if (!this.has(uapi.VHOST_USER_PROTOCOL_F_CONFIG)) return;
-    this.#channelConnection?.sendRequest('VHOST_USER_BACKEND_CONFIG_CHANGE_MSG', undefined);
+    if (this.has(uapi.VHOST_USER_PROTOCOL_F_CONFIG)) this.#channel?.configChanged();
   }
 
   called({ index }: BackendRing): void {
@@ -268,7 +254,7 @@ export class BackendState implements PairHost {
   close(): void {
     for (const pair of this.pairs) pair.close();
     this.#tell();
-    this.#channelConnection?.close();
+    this.#channel?.close();
     this.log?.close();
     this.#logEvent?.close();
     this.inflight?.close();
@@ -304,15 +290,4 @@ export class BackendState implements PairHost {
     if (running) this.#events.started();
     else this.#events.stopped();
   }
-}
-
-/** A reverse ARP request for oneself (RFC 903): nobody answers it, and every switch sees where it came from. */
-function rarpFrame(mac: Uint8Array): Uint8Array {
-  const frame = new Uint8Array(60);
-  frame.fill(0xff, 0, 6);
-  frame.set(mac, 6);
-  frame.set([0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3], 12);
-  frame.set(mac, 22);
-  frame.set(mac, 32);
-  return frame;
 }

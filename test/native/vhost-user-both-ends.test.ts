@@ -223,8 +223,11 @@ test('frames that a killed back end had taken are served by the next, once and i
   await until(() => said.includes('holds 1'), 'a frame to be held');
   send(numbered(2));
   const down = once(frontend, 'link');
+  // Its connection may end before the socket that it listens on.
+  const ended = once(child, 'exit');
   child.kill('SIGKILL');
   expect(await down).toEqual([false, undefined]);
+  await ended;
   send(numbered(3));
   const { frames } = collecting({ path });
   await until(() => frames.length === 3, 'three frames');
