@@ -123,7 +123,7 @@ test('the command joins two DPDKs', async () => {
   await source.stop();
   await sink.stop();
   run.child.kill('SIGINT');
-  expect(await run.exitCode()).toBe(0);
+  expect({ code: await run.exitCode(), stderr: run.stderr }).toEqual({ code: 0, stderr: '' });
 });
 
 test('the command joins a DPDK and a TAP', async () => {
@@ -137,5 +137,5 @@ test('the command joins a DPDK and a TAP', async () => {
   await until(() => received() > 2000, 'frames on the host’s side');
   await source.stop();
   run.child.kill('SIGINT');
-  expect(await run.exitCode()).toBe(0);
+  expect({ code: await run.exitCode(), stderr: run.stderr }).toEqual({ code: 0, stderr: '' });
 });
