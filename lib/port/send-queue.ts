@@ -1,6 +1,6 @@
 /** One queue pair's senders that wait for room, in the order they came, driven by the call eventfd. */
 import type { EventFd } from '../host/event-fd.js';
-import type { Sendable } from '../net/frame.js';
+import { checkFrame, type Sendable } from '../net/frame.js';
 import type { PortCounters } from './counters.js';
 import type { Transmitter } from './transmitter.js';
 
@@ -149,6 +149,12 @@ export class SendQueue {
 
   #serve(): void {
     for (let sender = this.#senders[0]; sender; sender = this.#senders[0]) {
+      const spoilt = whatIsSpoilt(sender);
+      if (spoilt) {
+        this.#senders.shift();
+        sender.reject(spoilt);
+        continue;
+      }
       sender.done += this.#transmitter.push(sender.frames, sender.done);
       if (sender.done < sender.frames.length) return;
       this.#senders.shift();
@@ -193,5 +199,20 @@ export class SendQueue {
     const asked = this.#asking;
     if (left < asked) this.#choice = Math.max(0, this.#choice - 1);
     else if (left > 5 * asked) this.#choice = Math.min(EIGHTHS.length - 1, this.#choice + 1);
+  }
+}
+
+/**
+ * What is wrong with the frames of a sender that waited: they lay in memory that is gone, as a guest's is when it
+ * leaves. That is its own loss, and not the port's. The frames of a burst lie in one memory: both ends tell.
+ */
+function whatIsSpoilt({ frames, done }: Sender): Error | undefined {
+  if (done >= frames.length) return undefined;
+  try {
+    checkFrame(frames[done] as Sendable);
+    checkFrame(frames[frames.length - 1] as Sendable);
+    return undefined;
+  } catch (error) {
+    return error as Error;
   }
 }

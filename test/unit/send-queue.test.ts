@@ -51,3 +51,29 @@ test('a sender is called after a quarter at first, and that stays where it is en
 test('little left makes the next call come earlier, much left later, within bounds', async () => {
   expect(await asked([0, 0, 20, 41, 41, 64, 7, 7])).toEqual([2, 1, 1, 1, 2, 4, 4, 2, 1]);
 });
+
+test('a sender whose memory went while it waited is rejected alone, and the next is served', async () => {
+  const call = closedAfterwards(EventFd.create());
+  let room = 0;
+  const ring: Partial<Transmitter> = {
+    reclaim: () => {},
+    push: (frames, from) => Math.min(room, frames.length - from),
+    disableCalls: () => {},
+    enableCalls: () => false,
+  };
+  Object.defineProperties(ring, { inFlight: { get: () => SIZE }, waiting: { get: () => 0 } });
+  const failures: Error[] = [];
+  const queue = new SendQueue(ring as Transmitter, call, noCounters(), {
+    fail: (error) => failures.push(error),
+    room: () => {},
+  });
+  const frame = new Uint8Array(60);
+  const sent = [queue.wait([frame, frame], 0), queue.wait([FRAME], 0)] as const;
+  structuredClone(frame.buffer, { transfer: [frame.buffer] });
+  room = 8;
+  call.signal();
+  await expect(sent[0]).rejects.toMatchObject({ code: 'ERR_FRAME_SIZE' });
+  await sent[1];
+  expect(failures).toEqual([]);
+  call.offSignal();
+});
