@@ -1,11 +1,8 @@
 /** What a vhost-user back end does with the files that a front-end shares: memory, its dirty log, what is in flight. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bit, EventFd, VHOST_F_LOG_ALL } from '../../lib/index.js';
-import { BUILT } from '../support/child.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import {
   backendOf,
@@ -20,6 +17,7 @@ import {
   sendable,
   USER,
 } from '../support/front-end.js';
+import { holdingBackEnd } from '../support/holding-back-end.js';
 import { until } from '../support/host.js';
 import { kept, socketPath } from '../support/sockets.js';
 
@@ -186,29 +184,7 @@ test('the dirty log has the pages of buffers and used rings that were written to
 
 test('frames that a killed back end had taken are taken again, in order, by the next', async () => {
   const path = socketPath();
-  const child = spawn(
-    process.execPath,
-    [
-      '--input-type=module',
-      '-e',
-      `import { VhostUserBackend } from '${BUILT}';
-       const backend = VhostUserBackend.listen({ path: '${path}' });
-       let bursts = 0;
-       backend.on('connect', (device) => device.onFrames((frames) => {
-         if (++bursts === 1) return;
-         console.log('holds', frames.length);
-         return new Promise(() => {});
-       }));
-       console.log('listens');`,
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  cleanup(() => child.kill('SIGKILL'));
-  let said = '';
-  child.stdout.on('data', (chunk) => {
-    said += chunk;
-  });
-  await until(() => said.includes('listens'), 'the child');
+  const killed = await holdingBackEnd(path);
   const guest = new FrontEnd(path);
   await guest.negotiate();
   const wanted = { mmapSize: 0n, mmapOffset: 0n, numQueues: 2, queueSize: 16 };
@@ -231,9 +207,8 @@ test('frames that a killed back end had taken are taken again, in order, by the 
   }, 'the first frames to be done with');
   for (let i = 3; i < 6; i++) guest.send(numbered(i));
   guest.kick();
-  await until(() => said.includes('holds 3'), 'three frames to be held');
-  child.kill('SIGKILL');
-  await once(child, 'exit');
+  await killed.holds(3);
+  await killed.kill();
   guest.send(numbered(6));
   guest.drivers[1]?.publish();
 

@@ -1,5 +1,4 @@
 /** What a front end can ask beside frames, asked of our own back end: each must come to what it is there for. */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import {
@@ -13,10 +12,10 @@ import {
   VHOST_USER_PROTOCOL_F_STATUS,
 } from '../../lib/index.js';
 import { bothEnds, frontendOn } from '../support/both-ends.js';
-import { BUILT } from '../support/child.js';
-import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
+import { holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode } from '../support/errors.js';
 import { collecting, numbered } from '../support/front-end.js';
+import { holdingBackEnd } from '../support/holding-back-end.js';
 import { until } from '../support/host.js';
 import { kept, socketPath } from '../support/sockets.js';
 
@@ -191,43 +190,18 @@ test.each([
 
 test('frames that a killed back end had taken are served by the next, once and in order', async () => {
   const path = socketPath();
-  const child = spawn(
-    process.execPath,
-    [
-      '--input-type=module',
-      '-e',
-      `import { VhostUserBackend } from '${BUILT}';
-       const backend = VhostUserBackend.listen({ path: '${path}' });
-       let bursts = 0;
-       backend.on('connect', (device) => device.onFrames((frames) => {
-         if (++bursts === 1) return;
-         console.log('holds', frames.length);
-         return new Promise(() => {});
-       }));
-       console.log('listens');`,
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  cleanup(() => child.kill('SIGKILL'));
-  let said = '';
-  child.stdout.on('data', (chunk) => {
-    said += chunk;
-  });
-  await until(() => said.includes('listens'), 'the child');
+  const killed = await holdingBackEnd(path);
   const { frontend, config, transmit, send } = await frontendOn(path);
   await frontend.start(config);
   send(numbered(0));
   await transmit.pop();
   // One burst, which stays with its consumer for good.
   send(numbered(1));
-  await until(() => said.includes('holds 1'), 'a frame to be held');
+  await killed.holds(1);
   send(numbered(2));
   const down = once(frontend, 'link');
-  // Its connection may end before the socket that it listens on.
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
+  await killed.kill();
   expect(await down).toEqual([false, undefined]);
-  await ended;
   send(numbered(3));
   const { frames } = collecting({ path });
   await until(() => frames.length === 3, 'three frames');
