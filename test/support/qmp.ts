@@ -1,4 +1,5 @@
 /** QMP, by which a QEMU is told what to do while it runs: a JSON object on a line each way. */
+import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { cleanup } from './cleanup.js';
@@ -30,9 +31,7 @@ export class Qmp {
 
   /** Connects to the QEMU that listens at `path`, which takes commands then. */
   static async connect(path: string): Promise<Qmp> {
-    const socket = createConnection(path);
-    cleanup(() => socket.destroy());
-    const qmp = new Qmp(socket);
+    const qmp = new Qmp(await connection(path));
     await qmp.ask('qmp_capabilities');
     return qmp;
   }
@@ -47,4 +46,21 @@ export class Qmp {
     if (answer?.return !== undefined) return answer.return;
     throw new Error(`${execute}: ${answer?.error?.desc ?? 'QEMU ended'}`);
   }
+}
+
+/** A connection to a QEMU that may have made its socket, and not listen on it yet. */
+async function connection(path: string): Promise<Socket> {
+  let connected: Socket | undefined;
+  await until(async () => {
+    const socket = createConnection(path);
+    cleanup(() => socket.destroy());
+    try {
+      await once(socket, 'connect');
+      connected = socket;
+    } catch {
+      return false;
+    }
+    return true;
+  }, 'QEMU listens');
+  return connected as Socket;
 }

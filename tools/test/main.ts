@@ -14,6 +14,9 @@ type Layer = (typeof LAYERS)[number];
 /** The layers that run under every line of Node. */
 const ON_EVERY_NODE: readonly Layer[] = ['unit', 'native'];
 
+/** What has the machine to itself: the peers poll, each a processor, and lose frames where they have to share it. */
+const ALONE: readonly Layer[] = ['peers'];
+
 /** The kernel lines that are supported, oldest first. */
 const KERNELS = ['6.1', '6.12', '7.3'];
 /** Those under which the VMM runs, the longer run first: it is another kernel's interface, and the outermost lines will do. */
@@ -71,7 +74,15 @@ const chosen: Options = {
   node: given.node.length > 0 ? given.node : [...NODE_LINES],
 };
 await prepare(chosen);
-const results = await runInSlots(jobs(chosen));
+const only = (take: (name: Layer) => boolean) =>
+  jobs({ ...chosen, layer: chosen.layer.filter(take) });
+const results = [
+  ...(await runInSlots(
+    only((name) => ALONE.includes(name)),
+    1,
+  )),
+  ...(await runInSlots(only((name) => !ALONE.includes(name)))),
+];
 
 const lines = [...columns(tableRows(results)), ...failureLines(results), '', closingLine(results)];
 process.stdout.write(`\n${lines.join('\n')}\n`);
