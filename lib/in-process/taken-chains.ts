@@ -58,9 +58,8 @@ export class TakenChains {
   take(least: number): boolean {
     const ring = this.#ring;
     try {
-      if (!ring.take()) return false;
+      if (!ring.takeWritable()) return false;
       const { chain } = ring;
-      if (chain.readable > 0) throw ring.refuse('a buffer to read, to be received into');
       if (chain.writableBytes < least) {
         throw ring.refuse(`a receive buffer of ${chain.writableBytes} bytes`);
       }
@@ -78,8 +77,7 @@ export class TakenChains {
   takeMore(most: number): boolean {
     const ring = this.#ring;
     try {
-      if (!ring.take()) return false;
-      if (ring.chain.readable > 0) throw ring.refuse('a buffer to read, to be received into');
+      if (!ring.takeWritable()) return false;
     } catch {
       return false;
     }

@@ -66,9 +66,8 @@ export class TransmitService extends RingService {
     let bytes = 0;
     batch.clear();
     try {
-      while (bytes < BYTES_PER_TURN && batch.hasRoom && ring.take()) {
+      while (bytes < BYTES_PER_TURN && batch.hasRoom && ring.takeReadable()) {
         const { chain } = ring;
-        if (chain.readable < chain.count) throw ring.refuse('a buffer to write, to be sent');
         if (chain.readableBytes === 0) throw ring.refuse('a frame of no bytes');
         if (chain.count > MOST_VECTORS) throw ring.refuse(`a frame of ${chain.count} buffers`);
         this.#heads[batch.count] = chain.head;

@@ -123,14 +123,9 @@ export class RingBurst {
   }
 
   #take(): boolean {
-    const ring = this.#ring;
     const head = this.#again.shift();
-    if (head !== undefined) {
-      ring.takeAgain(head);
-      return true;
-    }
-    if (!ring.take()) return false;
-    if (ring.chain.readable < ring.chain.count) throw ring.refuse('a buffer to write, to be sent');
+    if (head === undefined) return this.#ring.takeReadable();
+    this.#ring.takeAgain(head);
     return true;
   }
 

@@ -101,9 +101,7 @@ export class RingFill {
   #take(count: number): boolean {
     const ring = this.#ring;
     try {
-      if (!ring.take()) return false;
-      if (ring.chain.readable > 0) throw ring.refuse('a buffer to read, to be received into');
-      return true;
+      return ring.takeWritable();
     } catch (error) {
       ring.untake(count);
       throw error;

@@ -88,6 +88,20 @@ export class VringDevice {
     return true;
   }
 
+  /** As {@link VringDevice.take}, of a ring that sends: a chain with a buffer that the device is to write breaks it. */
+  takeReadable(): boolean {
+    if (!this.take()) return false;
+    if (this.chain.readable < this.chain.count) throw this.refuse('a buffer to write, to be sent');
+    return true;
+  }
+
+  /** As {@link VringDevice.take}, of a ring that receives: a chain with a buffer that the device is to read breaks it. */
+  takeWritable(): boolean {
+    if (!this.take()) return false;
+    if (this.chain.readable > 0) throw this.refuse('a buffer to read, to be received into');
+    return true;
+  }
+
   /**
    * Takes a chain by its head, wherever the avail ring is: one that another device had taken and not given
    * back, which is not offered again. Throws `ERR_RING_BROKEN`.
