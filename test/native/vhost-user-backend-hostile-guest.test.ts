@@ -19,7 +19,13 @@ import {
   TRANSMIT_AT,
 } from '../support/front-end.js';
 import { until } from '../support/host.js';
-import { offer, refused, servesOthers, up, writeDescriptor } from '../support/hostile-front-end.js';
+import {
+  offer,
+  refused,
+  servesOthers,
+  up,
+  writeDescriptorOf,
+} from '../support/hostile-front-end.js';
 import { aWhile } from '../support/turns.js';
 import { le } from '../support/vhost-user.js';
 
@@ -98,16 +104,16 @@ const BROKEN = { code: 'ERR_RING_BROKEN' };
 
 describe('a ring of the guest', () => {
   test.each<[string, (guest: FrontEnd) => void]>([
-    ['whose chain loops', (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 1, 0])],
+    ['whose chain loops', (guest) => writeDescriptorOf(guest, 0, [TRANSMIT_AT, 64, 1, 0])],
     [
       'whose chain goes on outside',
-      (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 1, 999]),
+      (guest) => writeDescriptorOf(guest, 0, [TRANSMIT_AT, 64, 1, 999]),
     ],
     [
       'with a table that was not negotiated',
-      (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 4, 0]),
+      (guest) => writeDescriptorOf(guest, 0, [TRANSMIT_AT, 64, 4, 0]),
     ],
-    ['with a buffer to write', (guest) => writeDescriptor(guest, 0, [TRANSMIT_AT, 64, 2, 0])],
+    ['with a buffer to write', (guest) => writeDescriptorOf(guest, 0, [TRANSMIT_AT, 64, 2, 0])],
   ])('%s is stopped and told of, and another is served', async (_, write) => {
     const made = await up();
     write(made.guest);
@@ -122,7 +128,7 @@ describe('a ring of the guest', () => {
     const { guest, frames, told } = await up();
     for (let i = 0; i < 3; i++) guest.send(numbered(i));
     const bad = guest.send(numbered(3));
-    writeDescriptor(guest, bad, [1n << 40n, 72, 0, 0]);
+    writeDescriptorOf(guest, bad, [1n << 40n, 72, 0, 0]);
     guest.kick();
     await until(() => told.some(([event]) => event === 'ringError'), 'the ring to break');
     expect(frames.map(({ bytes }) => bytes)).toEqual([0, 1, 2].map((i) => numbered(i)));
@@ -135,7 +141,7 @@ describe('a ring of the guest', () => {
     const { backend, device } = backendOf();
     const guest = await new FrontEnd(backend.path).bringUp();
     guest.send(numbered(0));
-    writeDescriptor(guest, guest.send(numbered(1)), [1n << 40n, 72, 0, 0]);
+    writeDescriptorOf(guest, guest.send(numbered(1)), [1n << 40n, 72, 0, 0]);
     guest.kick();
     expect(device().dequeue()).toHaveLength(1);
     await guest.request('VHOST_USER_GET_VRING_BASE', { index: 1, num: 0 });
@@ -145,7 +151,7 @@ describe('a ring of the guest', () => {
   test('to receive by shows the frames before a bad buffer, and stops there', async () => {
     const { guest, told, device } = await up();
     guest.post(2);
-    writeDescriptor(guest, 1, [RECEIVE_AT, 2048, 0, 0], 0);
+    writeDescriptorOf(guest, 1, [RECEIVE_AT, 2048, 0, 0], 0);
     expect(device().enqueue([numbered(1), numbered(2), numbered(3)])).toBe(1);
     expect(told).toContainEqual(['ringError', 0, expect.objectContaining(BROKEN)]);
     expect(await guest.received(1)).toHaveLength(1);
@@ -156,7 +162,7 @@ describe('a ring of the guest', () => {
   test('to receive by keeps the buffers that a frame began in, where a bad one is behind them', async () => {
     const { guest, told, device } = await up({}, FEATURES | bit(VIRTIO_NET_F_MRG_RXBUF));
     guest.post(2, 500);
-    writeDescriptor(guest, 1, [1n << 40n, 500, 2, 0], 0);
+    writeDescriptorOf(guest, 1, [1n << 40n, 500, 2, 0], 0);
     expect(device().enqueue([numbered(1, 900)])).toBe(0);
     expect(told).toContainEqual(['ringError', 0, expect.objectContaining(BROKEN)]);
     const { payload } = await guest.request('VHOST_USER_GET_VRING_BASE', { index: 0, num: 0 });

@@ -21,7 +21,7 @@ import {
   refused,
   servesOthers,
   up,
-  writeDescriptor,
+  writeDescriptorOf,
 } from '../support/hostile-front-end.js';
 import { kept } from '../support/sockets.js';
 import { le, message } from '../support/vhost-user.js';
@@ -36,7 +36,7 @@ describe('CVE-2018-1059', () => {
     ['is longer than 32 bits of room', 0n, 0xffff_ffff],
   ])('a buffer that %s breaks its ring, and no byte beyond is read', async (_, address, length) => {
     const made = await up();
-    writeDescriptor(made.guest, 0, [address, length, 0, 0]);
+    writeDescriptorOf(made.guest, 0, [address, length, 0, 0]);
     offer(made.guest, 0);
     await until(() => made.told.some(([event]) => event === 'ringError'), 'the ring to break');
     expect(made.frames).toEqual([]);
@@ -159,7 +159,7 @@ test.each([0x1_0000, 0x1_0001, 256, 0xffff_ffff])(
 
 test('CVE-2020-10725: a buffer of no bytes with an address of nowhere is not followed', async () => {
   const made = await up();
-  writeDescriptor(made.guest, 0, [0xffff_ffff_0000n, 0, 0, 0]);
+  writeDescriptorOf(made.guest, 0, [0xffff_ffff_0000n, 0, 0, 0]);
   offer(made.guest, 0);
   await until(
     () => made.told.some(([event]) => event === 'ringError') || made.guest.taken(1).length > 0,

@@ -9,6 +9,7 @@ import {
   VRING_DESC_F_WRITE,
 } from '../../lib/index.js';
 import { arrive, type BackendKind, type Bench, into, out, startBench } from './conformance.js';
+import { writeDescriptor } from './descriptor.js';
 import { makeFrame } from './frames.js';
 import { until } from './host.js';
 import type { Rig, RingEnd, Segment } from './rings.js';
@@ -18,21 +19,6 @@ const VERSION_1 = bit(VIRTIO_F_VERSION_1);
 const SIZE = 8;
 const BUFFER: Segment = [1n << 20n, 2048];
 const FRAME: Segment = [2n << 20n, 12 + 60];
-
-/** Writes the descriptor at `index` of a ring's table, or of one elsewhere. */
-function describeBuffer(
-  rig: Rig,
-  table: bigint,
-  index: number,
-  [address, length, flags = 0, next = 0]: [bigint, number, number?, number?],
-): void {
-  const bytes = Buffer.alloc(16);
-  bytes.writeBigUInt64LE(address, 0);
-  bytes.writeUInt32LE(length, 8);
-  bytes.writeUInt16LE(flags, 12);
-  bytes.writeUInt16LE(next, 14);
-  rig.memory.write(table + BigInt(16 * index), bytes);
-}
 
 /** Offers the chain of descriptor 0 in a ring that nothing was offered in, `ahead` places on at once. */
 function offer(rig: Rig, { ring, kick }: RingEnd, ahead = 1): void {
@@ -48,30 +34,31 @@ type Breaker = (rig: Rig, end: RingEnd, flags: number) => void;
 const HOSTILE: [string, Breaker][] = [
   [
     'a buffer outside the memory',
-    (rig, { ring }, flags) => describeBuffer(rig, ring.addresses.desc, 0, [1n << 40n, 2048, flags]),
+    (rig, { ring }, flags) =>
+      writeDescriptor(rig.memory, ring.addresses.desc, 0, [1n << 40n, 2048, flags]),
   ],
   [
     'a buffer over the end of the memory',
     (rig, { ring }, flags) =>
-      describeBuffer(rig, ring.addresses.desc, 0, [(4n << 20n) - 16n, 2048, flags]),
+      writeDescriptor(rig.memory, ring.addresses.desc, 0, [(4n << 20n) - 16n, 2048, flags]),
   ],
   [
     'a buffer whose end is beyond 2^64',
     (rig, { ring }, flags) =>
-      describeBuffer(rig, ring.addresses.desc, 0, [2n ** 64n - 16n, 2048, flags]),
+      writeDescriptor(rig.memory, ring.addresses.desc, 0, [2n ** 64n - 16n, 2048, flags]),
   ],
   [
     'a chain that is a loop',
     (rig, { ring }, flags) => {
       const { desc } = ring.addresses;
-      describeBuffer(rig, desc, 0, [BUFFER[0], 64, flags | VRING_DESC_F_NEXT, 1]);
-      describeBuffer(rig, desc, 1, [BUFFER[0], 64, flags | VRING_DESC_F_NEXT, 0]);
+      writeDescriptor(rig.memory, desc, 0, [BUFFER[0], 64, flags | VRING_DESC_F_NEXT, 1]);
+      writeDescriptor(rig.memory, desc, 1, [BUFFER[0], 64, flags | VRING_DESC_F_NEXT, 0]);
     },
   ],
   [
     'a chain that goes on outside the table',
     (rig, { ring }, flags) =>
-      describeBuffer(rig, ring.addresses.desc, 0, [
+      writeDescriptor(rig.memory, ring.addresses.desc, 0, [
         BUFFER[0],
         64,
         flags | VRING_DESC_F_NEXT,
@@ -81,23 +68,27 @@ const HOSTILE: [string, Breaker][] = [
   [
     'a buffer of the other direction',
     (rig, { ring }, flags) =>
-      describeBuffer(rig, ring.addresses.desc, 0, [BUFFER[0], 2048, flags ^ VRING_DESC_F_WRITE]),
+      writeDescriptor(rig.memory, ring.addresses.desc, 0, [
+        BUFFER[0],
+        2048,
+        flags ^ VRING_DESC_F_WRITE,
+      ]),
   ],
   [
     'an indirect table outside the memory',
     (rig, { ring }) =>
-      describeBuffer(rig, ring.addresses.desc, 0, [1n << 40n, 32, VRING_DESC_F_INDIRECT]),
+      writeDescriptor(rig.memory, ring.addresses.desc, 0, [1n << 40n, 32, VRING_DESC_F_INDIRECT]),
   ],
   [
     'an indirect table of half a descriptor',
     (rig, { ring }) =>
-      describeBuffer(rig, ring.addresses.desc, 0, [BUFFER[0], 24, VRING_DESC_F_INDIRECT]),
+      writeDescriptor(rig.memory, ring.addresses.desc, 0, [BUFFER[0], 24, VRING_DESC_F_INDIRECT]),
   ],
   [
     'an indirect table in an indirect table',
     (rig, { ring }) => {
-      describeBuffer(rig, ring.addresses.desc, 0, [BUFFER[0], 16, VRING_DESC_F_INDIRECT]);
-      describeBuffer(rig, BUFFER[0], 0, [BUFFER[0], 16, VRING_DESC_F_INDIRECT]);
+      writeDescriptor(rig.memory, ring.addresses.desc, 0, [BUFFER[0], 16, VRING_DESC_F_INDIRECT]);
+      writeDescriptor(rig.memory, BUFFER[0], 0, [BUFFER[0], 16, VRING_DESC_F_INDIRECT]);
     },
   ],
 ];
@@ -169,7 +160,7 @@ export function survivesHostileRings(kind: BackendKind): void {
       await breakRing({ rig, wire }, 'transmit', outside);
       await again();
       await until(() => transmit.err.read() > 0, 'the error once more');
-      describeBuffer(rig, transmit.ring.addresses.desc, 0, [...FRAME]);
+      writeDescriptor(rig.memory, transmit.ring.addresses.desc, 0, [...FRAME]);
       await again();
       await wire.expect(1, () => 60, 3);
     });

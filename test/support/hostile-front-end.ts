@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { Frame } from '../../lib/index.js';
+import { type DescriptorFields, writeDescriptor } from './descriptor.js';
 import { backendOf, FEATURES, FrontEnd, numbered, PROTOCOL, RINGS } from './front-end.js';
 import { le } from './vhost-user.js';
 
@@ -37,18 +38,14 @@ export async function refused(
   await expect(guest.ack(...args)).rejects.toThrow('refused');
 }
 
-/** A descriptor as virtio has it, of the ring to send by or the other. */
-export function writeDescriptor(
+/** Writes a descriptor of the ring to send by, or of the other. */
+export function writeDescriptorOf(
   guest: FrontEnd,
   index: number,
-  fields: [bigint, number, number, number],
+  fields: DescriptorFields,
   ring: 0 | 1 = 1,
-) {
-  const [address, length, flags, next] = fields;
-  guest.memory.write(
-    RINGS[ring] + BigInt(16 * index),
-    le([8, address], [4, length], [2, flags], [2, next]),
-  );
+): void {
+  writeDescriptor(guest.memory, RINGS[ring], index, fields);
 }
 
 /** Offers chains that the driver end would not make. */

@@ -4,6 +4,7 @@ import { GuestMemory } from '../../lib/host/guest-memory.js';
 import { VringDevice } from '../../lib/vring/device.js';
 import { VringDriver } from '../../lib/vring/driver.js';
 import { placeVring } from '../../lib/vring/layout.js';
+import { type DescriptorFields, writeDescriptor } from '../support/descriptor.js';
 import { closedAfterwards, segments } from '../support/ring.js';
 
 const SIZE = 8;
@@ -36,19 +37,14 @@ function make({ eventIdx = false, indirect = true, tables = 0 }: Made = {}) {
   return { memory, driver, device };
 }
 
-/** Writes a descriptor as virtio 1.3 §2.7.5 has it. */
+/** Writes a descriptor of the ring's table, or of another. */
 function write(
   memory: GuestMemory,
   index: number,
-  [address, length, flags = 0, next = 0]: [bigint, number, number?, number?],
+  fields: DescriptorFields,
   table = addresses.desc,
 ): void {
-  const bytes = Buffer.alloc(16);
-  bytes.writeBigUInt64LE(address, 0);
-  bytes.writeUInt32LE(length, 8);
-  bytes.writeUInt16LE(flags, 12);
-  bytes.writeUInt16LE(next, 14);
-  memory.write(table + BigInt(16 * index), bytes);
+  writeDescriptor(memory, table, index, fields);
 }
 
 /** Offers chains by their heads, whatever was offered before. */

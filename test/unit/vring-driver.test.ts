@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { GuestMemory } from '../../lib/host/guest-memory.js';
 import type { VringDriver } from '../../lib/vring/driver.js';
+import { type DescriptorFields, descriptorBytes } from '../support/descriptor.js';
 import { makeRing, segments } from '../support/ring.js';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
@@ -10,15 +11,8 @@ function descriptors(memory: GuestMemory, from: bigint, count: number): string[]
   return Array.from({ length: count }, (_, i) => hex(memory.read(from + BigInt(16 * i), 16)));
 }
 
-/** A descriptor as §2.7.5 writes it: address, length, flags, next, each little-endian. */
-function descriptor(address: bigint, length: number, flags: number, next: number): string {
-  const bytes = Buffer.alloc(16);
-  bytes.writeBigUInt64LE(address, 0);
-  bytes.writeUInt32LE(length, 8);
-  bytes.writeUInt16LE(flags, 12);
-  bytes.writeUInt16LE(next, 14);
-  return bytes.toString('hex');
-}
+/** A descriptor's bytes: address, length, flags, next. */
+const descriptor = (...fields: DescriptorFields) => hex(descriptorBytes(fields));
 
 function drain(driver: VringDriver): number[] {
   const heads: number[] = [];
