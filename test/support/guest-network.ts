@@ -1,7 +1,8 @@
 /** The network of guests whose back end a test is: a TAP, and a host behind it in a namespace, with DHCP and HTTP. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Frame, NetPort, VhostUserBackend, VhostUserDevice } from '../../lib/index.js';
+import type { NetPort, VhostUserBackend, VhostUserDevice } from '../../lib/index.js';
+import { give } from '../../tools/cli/backend/targets.js';
 import { cleanup } from './cleanup.js';
 import { type Line, Run } from './cli.js';
 import { bridge, namespace } from './network.js';
@@ -136,14 +137,6 @@ export class GuestNetwork {
   }
 
   async #receive(): Promise<void> {
-    for await (const frames of this.#port) if (this.#device) await give(this.#device, frames);
-  }
-}
-
-/** Gives a device all of a burst, by its first pair. One that stopped loses it. */
-async function give(device: VhostUserDevice, frames: readonly Frame[]): Promise<void> {
-  for (let done = 0; device.isActive(0); await device.whenRoom(0)) {
-    done += device.enqueue(frames.slice(done));
-    if (done >= frames.length) return;
+    for await (const frames of this.#port) if (this.#device) await give(this.#device, frames, 0);
   }
 }

@@ -53,13 +53,13 @@ async function connection(path: string): Promise<Socket> {
   let connected: Socket | undefined;
   await until(async () => {
     const socket = createConnection(path);
-    cleanup(() => socket.destroy());
     try {
       await once(socket, 'connect');
-      connected = socket;
     } catch {
       return false;
     }
+    cleanup(() => socket.destroy());
+    connected = socket;
     return true;
   }, 'QEMU listens');
   return connected as Socket;

@@ -6,7 +6,10 @@ import { expect } from 'vitest';
 import { BUILT, MODULES } from './child.js';
 import { cleanup } from './cleanup.js';
 import { Run } from './cli.js';
+import { codeBlocks } from './code-blocks.js';
 import { textOf } from './sources.js';
+
+const PAGE = 'docs/tour.md';
 
 interface TourProgram {
   source: string;
@@ -16,9 +19,9 @@ interface TourProgram {
 
 /** The program of a stage, 1 to 5. */
 export function tourProgram(stage: number): TourProgram {
-  const [, section = ''] = textOf('docs/tour.md').split(new RegExp(`^## ${stage}\\. `, 'm'));
-  const [, source = ''] = /^```ts\n([\s\S]*?)^```$/m.exec(section) ?? [];
-  const [, said = ''] = /^It prints ([\s\S]*?)\.?\n\n/m.exec(section) ?? [];
+  const { source = '' } = codeBlocks(PAGE)[stage - 1] ?? {};
+  const [, below = ''] = textOf(PAGE).split(source);
+  const [, said = ''] = /^It prints ([\s\S]*?)\.?\n\n/m.exec(below) ?? [];
   const lines = said.replace(/\s+/g, ' ').matchAll(/`([^`]+)`/g);
   return { source, prints: [...lines].map(([, line]) => line as string) };
 }
