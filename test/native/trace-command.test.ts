@@ -1,16 +1,11 @@
 /** `vhost-net trace` as a command: who may connect, what it prints, how it ends. */
 import { chmodSync, chownSync, closeSync, existsSync, lstatSync, openSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import {
-  encodeVhostUserReply,
-  encodeVhostUserRequest,
-  ReceivedDescriptor,
-  UnixSocket,
-} from '../../lib/index.js';
+import { encodeVhostUserReply, encodeVhostUserRequest, UnixSocket } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { CLI, cli, Run } from '../support/cli.js';
 import { until } from '../support/host.js';
-import { kept, listen, socketPath } from '../support/sockets.js';
+import { kept, listen, sendable, socketPath } from '../support/sockets.js';
 import { connectThrough, hear, hearEnd, memfd, messages, trace } from '../support/traced.js';
 import { le, message } from '../support/vhost-user.js';
 import { events } from '../support/vhost-user-peer.js';
@@ -165,7 +160,7 @@ test('a name that a peer chose does not steer the terminal', async () => {
   const traced = await trace([]);
   const [front, back] = await connectThrough(traced);
   const fd = openSync(`${socketPath()}\x1b[2J`, 'w');
-  front.send(GET_FEATURES, [kept(ReceivedDescriptor.fromFd(fd))]);
+  front.send(GET_FEATURES, [sendable(fd)]);
   closeSync(fd);
   await hear(back, 12);
   await until(() => traced.run.stdout.includes('?[2J'), 'the file');

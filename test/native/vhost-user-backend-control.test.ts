@@ -9,11 +9,10 @@ import {
   IN_BAND,
   numbered,
   PROTOCOL,
-  sendable,
 } from '../support/front-end.js';
 import { until } from '../support/host.js';
 import { runModule } from '../support/node-child.js';
-import { kept, socketPair } from '../support/sockets.js';
+import { kept, sendable, socketPair } from '../support/sockets.js';
 import { aWhile } from '../support/turns.js';
 
 holdNothingLeaks();

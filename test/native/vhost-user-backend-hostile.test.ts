@@ -5,15 +5,7 @@
 import { describe, expect, test } from 'vitest';
 import { EventFd, UnixSocket } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
-import {
-  backendOf,
-  FrontEnd,
-  guestMemory,
-  MEMORY,
-  numbered,
-  sendable,
-  USER,
-} from '../support/front-end.js';
+import { backendOf, FrontEnd, guestMemory, MEMORY, numbered, USER } from '../support/front-end.js';
 import { until } from '../support/host.js';
 import {
   offer,
@@ -23,7 +15,7 @@ import {
   up,
   writeDescriptorOf,
 } from '../support/hostile-front-end.js';
-import { kept } from '../support/sockets.js';
+import { kept, sendable } from '../support/sockets.js';
 import { le, message } from '../support/vhost-user.js';
 
 holdNothingLeaks();

@@ -14,12 +14,11 @@ import {
   numbered,
   RECEIVE_AT,
   RINGS,
-  sendable,
   USER,
 } from '../support/front-end.js';
 import { holdingBackEnd } from '../support/holding-back-end.js';
 import { until } from '../support/host.js';
-import { kept, socketPath } from '../support/sockets.js';
+import { kept, sendable, socketPath } from '../support/sockets.js';
 
 holdNothingLeaks();
 

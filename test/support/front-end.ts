@@ -5,7 +5,6 @@ import {
   EventFd,
   GuestMemory,
   placeVring,
-  ReceivedDescriptor,
   type RegionBacking,
   UnixSocket as Socket,
   type UnixSocket,
@@ -20,7 +19,7 @@ import {
 } from '../../lib/index.js';
 import { BACKEND_PROTOCOL_FEATURES } from '../../lib/vhost-user/backend-features.js';
 import { until } from './host.js';
-import { kept, socketPath } from './sockets.js';
+import { kept, sendable, socketPath } from './sockets.js';
 
 /** Where the front-end has guest address 0. */
 export const USER = 0x7000_0000_0000n;
@@ -41,9 +40,6 @@ export const STATUS = bit(16);
 export const IN_BAND = bit(14);
 
 export const userAddr = (guestAddress: bigint) => USER + guestAddress;
-
-/** A duplicate of a number as a descriptor that can be sent. */
-export const sendable = (fd: number) => kept(ReceivedDescriptor.fromFd(fd));
 
 /** A back end that listens, and everything it told. Closed with the test. */
 export function backendOf(options: Partial<VhostUserBackendOptions> = {}) {

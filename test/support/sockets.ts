@@ -2,7 +2,12 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { UnixListener, UnixSocket, type UnixSocketType } from '../../lib/index.js';
+import {
+  ReceivedDescriptor,
+  UnixListener,
+  UnixSocket,
+  type UnixSocketType,
+} from '../../lib/index.js';
 import { cleanup } from './cleanup.js';
 
 /** Closes `resource` when the test is over. */
@@ -10,6 +15,9 @@ export function kept<T extends { close(): unknown }>(resource: T): T {
   cleanup(() => resource.close());
   return resource;
 }
+
+/** A duplicate of a number as a descriptor that can be sent. */
+export const sendable = (fd: number) => kept(ReceivedDescriptor.fromFd(fd));
 
 /** A path in a folder of the test's own, which anybody may search. */
 export function socketPath(): string {

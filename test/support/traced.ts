@@ -4,14 +4,13 @@ import {
   type Descriptor,
   EventFd,
   GuestMemory,
-  ReceivedDescriptor,
   type UnixListener,
   UnixSocket,
 } from '../../lib/index.js';
 import { cleanup } from './cleanup.js';
 import { cli, type Line, type Run } from './cli.js';
 import { until } from './host.js';
-import { kept, listen, receive, socketPath } from './sockets.js';
+import { kept, listen, receive, sendable, socketPath } from './sockets.js';
 
 export interface Trace {
   run: Run;
@@ -110,7 +109,7 @@ export function memfd(size: number): Descriptor {
   const memory = GuestMemory.create([{ guestAddress: 0n, size: BigInt(size) }]);
   cleanup(() => memory.close());
   const fd = memory.regions[0]?.fd ?? -1;
-  return kept(ReceivedDescriptor.fromFd(fd));
+  return sendable(fd);
 }
 
 /** The numbers in eventfds: which they are. */
