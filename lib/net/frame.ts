@@ -68,11 +68,16 @@ function wordsOf({ buffer, byteOffset, length }: Uint8Array): Uint32Array | null
 /** What {@link NetPort.send} takes: bytes that need no offload, or a frame with its header. */
 export type Sendable = Uint8Array | Frame;
 
+/** Whether it has a header of its own. Bytes are asked for first: they are the rule, and soon known. */
+export function isFrame(frame: Sendable): frame is Frame {
+  return !(frame instanceof Uint8Array) && frame instanceof Frame;
+}
+
 /** Throws `ERR_INVALID_ARG_TYPE` for what is no frame, `ERR_FRAME_SIZE` for one that no TAP takes. */
 export function checkFrame(frame: Sendable): void {
-  const isFrame = frame instanceof Frame;
+  const hasHeader = isFrame(frame);
   // The first two know all but the arrays of another realm, and are fast.
-  if (!isFrame && !(frame instanceof Uint8Array) && !isUint8Array(frame)) {
+  if (!hasHeader && !(frame instanceof Uint8Array) && !isUint8Array(frame)) {
     throw typeError(`a frame must be a Uint8Array or a Frame, not ${describe(frame)}`);
   }
   if (frame.length < SHORTEST_FRAME || frame.length > LONGEST_FRAME) {
@@ -82,7 +87,7 @@ export function checkFrame(frame: Sendable): void {
       'ERR_FRAME_SIZE',
     );
   }
-  if (isFrame && frame.length > frame.buffer.length) {
+  if (hasHeader && frame.length > frame.buffer.length) {
     throw rangeError(
       `a frame of ${frame.length} bytes cannot be sent: its buffer has ${frame.buffer.length}`,
       'a received frame is valid until its consumer goes on, or its port is closed: copy what must live longer',

@@ -1,7 +1,7 @@
 /** NetPort: a fast layer-2 port on a TAP, or a socket, for a program without a guest. */
 import { typeError, valueError } from '../errors.js';
 import { logPort } from '../log.js';
-import { checkFrame, Frame, type Sendable } from '../net/frame.js';
+import { checkFrame, type Frame, isFrame, type Sendable } from '../net/frame.js';
 import { systemError } from '../syscall.js';
 import { type Stopped, withParts } from './bring-up.js';
 import { type PairBacklog, type PortCounters, sumCounters } from './counters.js';
@@ -163,6 +163,6 @@ export class NetPort extends PortLifecycle {
 
   #checkOne(frame: Sendable): void {
     checkFrame(frame);
-    if (frame instanceof Frame) checkGsoType(frame.offload.gsoType, this.offloads);
+    if (isFrame(frame)) checkGsoType(frame.offload.gsoType, this.offloads);
   }
 }

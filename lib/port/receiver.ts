@@ -1,5 +1,6 @@
 /** The receiving half of a queue pair: posts buffers, makes batches of frames of what comes back. */
 import { rangeError } from '../errors.js';
+import { copyBytes } from '../host/copy-bytes.js';
 import type { EventFd } from '../host/event-fd.js';
 import { Frame, LONGEST_FRAME, SHORTEST_FRAME } from '../net/frame.js';
 import {
@@ -260,7 +261,7 @@ export class Receiver {
     const index = this.#mergedUsed++;
     this.#merged[index] ??= new Frame(new Uint8Array(LONGEST_FRAME + this.#bufferSize), this.#pair);
     const merged = this.#merged[index] as Frame;
-    merged.buffer.set(first.buffer, 0);
+    copyBytes(merged.buffer, first.buffer, 0);
     merged.length = first.length;
     copyOffload(first.offload, merged.offload);
     return merged;
@@ -272,7 +273,7 @@ export class Receiver {
     if (merged.length + used > LONGEST_FRAME) {
       this.#damaged = true;
     } else {
-      merged.buffer.set(this.#slotOf(buffer), merged.length);
+      copyBytes(merged.buffer, this.#slotOf(buffer), merged.length);
       merged.length += used;
     }
     if (--this.#missing > 0) return undefined;

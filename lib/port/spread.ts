@@ -1,6 +1,6 @@
 /** Spread: what a port sends, over its queue pairs; a flow stays on its pair, and so in order. */
 import { flowHash } from '../net/flow-hash.js';
-import { Frame, type Sendable } from '../net/frame.js';
+import { isFrame, type Sendable } from '../net/frame.js';
 import type { SendQueue } from './send-queue.js';
 
 /** Given to every sender that need not wait, so that sending allocates nothing. */
@@ -112,7 +112,7 @@ export class Spread {
   #queueOf(frame: Sendable): SendQueue {
     const open = this.#open;
     if (open.length === 1) return open[0] as SendQueue;
-    const hash = frame instanceof Frame ? flowHash(frame.buffer, frame.length) : flowHash(frame);
+    const hash = isFrame(frame) ? flowHash(frame.buffer, frame.length) : flowHash(frame);
     const own = this.#all[hash % this.#all.length] as SendQueue;
     return open.length === this.#all.length || open.includes(own)
       ? own

@@ -1,6 +1,7 @@
 /** The receive ring of a guest, by the device: frames into the buffers that the guest posted. */
+import { copyBytes } from '../host/copy-bytes.js';
 import type { MemoryRegion } from '../host/memory-region.js';
-import { Frame, type Sendable } from '../net/frame.js';
+import { isFrame, type Sendable } from '../net/frame.js';
 import { type HeaderLength, NUM_BUFFERS_OFFSET, plainOffload, writeHeader } from '../net/header.js';
 import type { Chain } from '../vring/chain.js';
 import type { VringDevice } from '../vring/device.js';
@@ -118,7 +119,7 @@ export class RingFill {
   /** Writes the header, and what there is room for of the frame behind it. */
   #begin(chain: Chain, frame: Sendable, room: number): void {
     const header = this.#headerLength;
-    const offload = frame instanceof Frame ? frame.offload : PLAIN;
+    const offload = isFrame(frame) ? frame.offload : PLAIN;
     const first = chain.readable;
     if (chain.lengthOf(first) >= room) {
       const { bytes } = chain.regionOf(first);
@@ -185,11 +186,11 @@ export class RingFill {
   }
 }
 
-const bytesOf = (frame: Sendable) => (frame instanceof Frame ? frame.bytes : frame);
+const bytesOf = (frame: Sendable) => (isFrame(frame) ? frame.bytes : frame);
 
 /** Copies the first `length` bytes of a frame to a place in a region. */
 function copy(frame: Sendable, length: number, region: MemoryRegion, to: number): void {
-  const words = frame instanceof Frame ? frame.words : null;
+  const words = isFrame(frame) ? frame.words : null;
   const count = (length + 3) >>> 2;
   // The engine's copies are calls; so few whole words are copied before those begin.
   if (words && length % 4 === 0 && to % 4 === 0 && count <= SHORT_WORDS && count <= words.length) {
@@ -199,5 +200,5 @@ function copy(frame: Sendable, length: number, region: MemoryRegion, to: number)
     return;
   }
   const bytes = bytesOf(frame);
-  region.bytes.set(length === bytes.length ? bytes : bytes.subarray(0, length), to);
+  copyBytes(region.bytes, length === bytes.length ? bytes : bytes.subarray(0, length), to);
 }
