@@ -33,11 +33,11 @@ export interface PortMemoryOptions {
 }
 
 /** Two frames of any length fit, however small the ring. */
-const LEAST_TRANSMIT = 2 * 65_600;
+const LEAST_TRANSMIT = 2 * 65_664;
 
 /**
  * One region with, for each pair, `queueSize` descriptors for each ring, as many receive buffers of
- * `bufferSize` bytes, and as much room again to send from. A guest address is an offset in the region;
+ * `bufferSize` bytes, and room to send as much, each frame on cache lines of its own. A guest address is an offset in the region;
  * pages that nothing was written to take no memory.
  */
 export function createPortMemory(options: PortMemoryOptions): PortMemory {
@@ -49,7 +49,7 @@ export function createPortMemory(options: PortMemoryOptions): PortMemory {
     return at;
   };
   const receiveBytes = queueSize * bufferSize;
-  const transmitBytes = roundUp(Math.max(receiveBytes, LEAST_TRANSMIT), 64);
+  const transmitBytes = Math.max(queueSize * roundUp(bufferSize + 64, 64), LEAST_TRANSMIT);
   const placed = Array.from({ length: queuePairs }, () => ({
     receive: place(vringBytes(queueSize)),
     transmit: place(vringBytes(queueSize)),

@@ -1,16 +1,18 @@
 /**
  * SendArena: room for frames on their way out, as a ring of bytes. Each frame lies in one piece,
  * whatever its length, so that it takes one descriptor and one copy. Room is given back in the order
- * it was taken, also where the device is done with frames in another order.
+ * it was taken, also where the device is done with frames in another order. After as many pieces as there
+ * can be at a time it begins anew where it began, if there is room: frames of one length lie where those of
+ * the last lap lay, in few pages, and their descriptors stay as they are.
  */
 
 import { rangeError } from '../errors.js';
 
-/** Frames begin on cache lines of their own. */
-const ALIGNMENT = 64;
+/** Bytes of a cache line: each piece has its own. */
+export const CACHE_LINE = 64;
 
 function roundUp(length: number): number {
-  return (length + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+  return (length + CACHE_LINE - 1) & ~(CACHE_LINE - 1);
 }
 
 export class SendArena {
@@ -38,9 +40,9 @@ export class SendArena {
     let offset = this.#offset;
     let end = offset + size;
     // What does not fit before the end of the ring goes to its start.
-    if (end > this.capacity) {
+    if (end > this.capacity || this.#beginsLap(size)) {
       end = size;
-      size += this.capacity - offset;
+      if (this.#pieces > 0) size += this.capacity - offset;
       offset = 0;
     }
     const taken = this.#taken + size;
@@ -65,7 +67,7 @@ export class SendArena {
     for (const { offset, length } of pieces) {
       const gap = offset - this.#offset;
       const size = (gap < 0 ? gap + this.capacity : gap) + roundUp(length);
-      const fits = offset >= 0 && offset % ALIGNMENT === 0 && offset + length <= this.capacity;
+      const fits = offset >= 0 && offset % CACHE_LINE === 0 && offset + length <= this.capacity;
       const taken = this.#taken + size;
       if (!fits || taken > this.capacity || this.#pieces === this.#sizes.length) {
         throw rangeError(`${length} bytes at ${offset} are no piece that was taken after the last`);
@@ -91,8 +93,13 @@ export class SendArena {
       this.#oldest = this.#after(this.#oldest);
       this.#pieces--;
     }
-    // An empty arena starts over, so that the largest frame always fits into an idle one.
-    if (this.#pieces === 0) this.#offset = this.#taken = 0;
+    // What was skipped before a piece that is gone is nobody's: the largest frame fits into an idle arena.
+    if (this.#pieces === 0) this.#taken = 0;
+  }
+
+  /** Whether the next piece is the first of a lap, and `size` bytes are free at the start. */
+  #beginsLap(size: number): boolean {
+    return this.#next === 0 && (this.#pieces === 0 || this.#taken + size <= this.#offset);
   }
 
   #after(piece: number): number {

@@ -1,13 +1,14 @@
 /** The transmitting half of a queue pair: copies frames into shared memory and takes it back. */
+import { copyBytes } from '../host/copy-bytes.js';
 import type { EventFd } from '../host/event-fd.js';
-import { Frame, type Sendable } from '../net/frame.js';
+import { type Frame, isFrame, type Sendable } from '../net/frame.js';
 import { type HeaderLength, writeHeader } from '../net/header.js';
 import type { ChainRecord } from '../vring/descriptor-table.js';
 import type { VringDriver } from '../vring/driver.js';
 import type { VringDriverState } from '../vring/driver-options.js';
 import type { PortCounters } from './counters.js';
 import type { BufferArea } from './port-memory.js';
-import { SendArena } from './send-arena.js';
+import { CACHE_LINE, SendArena } from './send-arena.js';
 
 /** Words of the longest frame that is copied word by word. */
 const SHORT_WORDS = 64;
@@ -29,6 +30,11 @@ export class Transmitter {
   readonly #high: number;
   readonly #carry: number;
   readonly #headerLength: HeaderLength;
+  /**
+   * Bytes of a piece before its header, for the frame to begin with a cache line: so a short one takes one of those,
+   * and the one of its header, which is mostly the same, needs no writing.
+   */
+  readonly #lead: number;
   readonly #arena: SendArena;
   /** The arena's piece of each chain in flight. */
   readonly #pieceOf: Uint16Array;
@@ -56,6 +62,8 @@ export class Transmitter {
     this.#high = Number(area.address >> 32n);
     this.#carry = Math.min(length, 2 ** 32 - this.#low);
     this.#headerLength = options.headerLength;
+    // The header begins on a word.
+    this.#lead = (CACHE_LINE - options.headerLength) & ~3;
     this.#arena = new SendArena(area.bytes.length, ring.size);
     this.#pieceOf = new Uint16Array(ring.size);
     this.#returned = new Uint16Array(ring.size);
@@ -76,7 +84,8 @@ export class Transmitter {
     const pieces = chains.map(([head], piece) => {
       this.#pieceOf[head] = piece;
       const { address, length } = this.#ring.bufferOf(head);
-      return { offset: address - (this.#low + this.#high * 2 ** 32), length };
+      const offset = address - (this.#low + this.#high * 2 ** 32) - this.#lead;
+      return { offset, length: this.#lead + length };
     });
     this.#arena.restore(pieces);
   }
@@ -156,18 +165,19 @@ export class Transmitter {
   #put(frame: Sendable): boolean {
     const header = this.#headerLength;
     const bytes = header + frame.length;
-    let at = this.#arena.take(bytes);
-    if (at < 0) {
+    let piece = this.#arena.take(this.#lead + bytes);
+    if (piece < 0) {
       this.reclaim();
-      at = this.#arena.take(bytes);
-      if (at < 0) return false;
+      piece = this.#arena.take(this.#lead + bytes);
+      if (piece < 0) return false;
     }
-    if (frame instanceof Frame) {
+    const at = piece + this.#lead;
+    if (isFrame(frame)) {
       writeHeader(this.#bytes, at, header, frame.offload);
       this.#copyFrame(frame, at + header);
     } else {
       clearWords(this.#words, at >>> 2, header);
-      this.#bytes.set(frame, at + header);
+      copyBytes(this.#bytes, frame, at + header);
     }
     const high = at < this.#carry ? this.#high : this.#high + 1;
     // The arena has as many pieces as the ring has descriptors.
@@ -196,15 +206,15 @@ export class Transmitter {
       const start = buffer.byteOffset;
       this.#memory.copyWithin(this.#bytes.byteOffset + to, start, start + frame.length);
     } else {
-      this.#bytes.set(frame.bytes, to);
+      copyBytes(this.#bytes, frame.bytes, to);
     }
   }
 }
 
-/** Clears a header, and what the frame behind it overwrites of its last word. */
+/** Clears a header where it is not clear, and what the frame behind it overwrites of its last word. */
 function clearWords(words: Uint32Array, at: number, length: HeaderLength): void {
-  words[at] = 0;
-  words[at + 1] = 0;
-  words[at + 2] = 0;
+  if (words[at] !== 0) words[at] = 0;
+  if (words[at + 1] !== 0) words[at + 1] = 0;
+  if (words[at + 2] !== 0) words[at + 2] = 0;
   for (let i = 12; i < length; i += 4) words[at + i / 4] = 0;
 }

@@ -41,7 +41,9 @@ export class AvailRing {
 
   offer(head: number): void {
     const { next } = this;
-    this.#words[2 + (next & (this.#size - 1))] = head;
+    const at = 2 + (next & (this.#size - 1));
+    // What is there already is not written: the device's processor need not fetch it again.
+    if (this.#words[at] !== head) this.#words[at] = head;
     this.#positionOf[head] = next;
     this.next = (next + 1) & MASK;
   }

@@ -6,6 +6,7 @@
 import { checkInteger, rangeError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import { VRING_DESC_F_INDIRECT, VRING_DESC_F_WRITE, VRING_DESC_SIZE } from '../uapi/virtio-ring.js';
+import { FreeList } from './free-list.js';
 import { DESC_WORDS, SEGMENT_WORDS, segmentFlags, writeSegment, writeTable } from './views.js';
 
 /** Room for indirect tables: one of `length` descriptors for each head, from `address` on. */
@@ -24,15 +25,13 @@ const HELD = 2;
 
 export class DescriptorTable {
   readonly size: number;
-  /** Descriptors that no chain takes. */
-  free = 0;
 
   readonly #desc: Uint32Array;
   readonly #tables: Uint32Array | undefined;
   readonly #tableLow: number;
   readonly #tableHigh: number;
   readonly #tableLength: number;
-  readonly #next: Uint16Array;
+  readonly #free: FreeList;
   /** {@link IN_FLIGHT}, {@link HELD} or {@link NONE} of each descriptor. */
   readonly #chain: Uint8Array;
   /** Bytes that the device may write into a chain, as far as it can say so: 32 bits. */
@@ -40,7 +39,6 @@ export class DescriptorTable {
   /** Descriptors of the ring that a chain takes, and the last of them. Chains of one are not recorded. */
   readonly #taken: Uint16Array;
   readonly #tail: Uint16Array;
-  #freeHead = 0;
 
   /**
    * To be reset or restored before use. Throws `ERR_OUT_OF_RANGE` where the tables are not in guest
@@ -59,7 +57,7 @@ export class DescriptorTable {
       const tables = memory.translate(address, bytes);
       this.#tables = new Uint32Array(tables.region.buffer, tables.offset, bytes / 4);
     }
-    this.#next = new Uint16Array(size);
+    this.#free = new FreeList(size);
     this.#chain = new Uint8Array(size);
     this.#room = new Uint32Array(size);
     this.#taken = new Uint16Array(size);
@@ -68,11 +66,14 @@ export class DescriptorTable {
 
   reset(): void {
     this.#desc.fill(0);
-    for (let i = 0; i < this.size; i++) this.#next[i] = i + 1;
     this.#chain.fill(NONE);
     this.#taken.fill(1);
-    this.#freeHead = 0;
-    this.free = this.size;
+    this.#free.fill(() => true);
+  }
+
+  /** Descriptors that no chain takes. */
+  get free(): number {
+    return this.#free.count;
   }
 
   /** Every chain in flight, by its head. */
@@ -92,7 +93,6 @@ export class DescriptorTable {
     const inUse = new Uint8Array(this.size);
     this.#chain.fill(NONE);
     this.#taken.fill(1);
-    this.free = this.size;
     for (const [head, count, writable] of chains) {
       checkInteger('head', head, 0, this.size - 1);
       checkInteger('descriptors', count, 1, this.size);
@@ -105,17 +105,11 @@ export class DescriptorTable {
         inUse[at] = 1;
         tail = at;
         at = (this.#desc[at * DESC_WORDS + 3] as number) >>> 16;
-        this.#next[tail] = at;
+        this.#free.link(tail, at);
       }
       this.#recordMany(head, tail, count, writable);
     }
-    // The free ones are chained from the lowest on.
-    this.#freeHead = this.size;
-    for (let at = this.size - 1; at >= 0; at--) {
-      if (inUse[at] === 1) continue;
-      this.#next[at] = this.#freeHead;
-      this.#freeHead = at;
-    }
+    this.#free.fill((at) => inUse[at] === 0);
   }
 
   /** Guest address of the first buffer of a chain, and its length in bytes, as memory has them now. */
@@ -132,24 +126,23 @@ export class DescriptorTable {
 
   /** Takes a descriptor for one buffer. Returns its head, or -1 when none is free. */
   takeOne(low: number, high: number, length: number, flags: number): number {
-    if (this.free === 0) return -1;
-    const head = this.#freeHead;
+    if (this.#free.count === 0) return -1;
+    const head = this.#free.take();
     const desc = this.#desc;
     const word = head * DESC_WORDS;
-    desc[word] = low;
-    desc[word + 1] = high;
-    desc[word + 2] = length;
-    desc[word + 3] = flags;
-    this.#freeHead = this.#next[head] as number;
+    // A word that is as it should be is not written: the device's processor need not fetch it again.
+    if (desc[word] !== low) desc[word] = low;
+    if (desc[word + 1] !== high) desc[word + 1] = high;
+    if (desc[word + 2] !== length) desc[word + 2] = length;
+    if (desc[word + 3] !== flags) desc[word + 3] = flags;
     this.#chain[head] = IN_FLIGHT;
     this.#room[head] = flags === VRING_DESC_F_WRITE ? length : 0;
-    this.free--;
     return head;
   }
 
   /** Takes a descriptor for an indirect table of `count` segments. Returns as {@link takeOne}. */
   takeIndirect(segments: Uint32Array, readable: number, count: number): number {
-    const at = this.#freeHead * this.#tableLength;
+    const at = this.#free.first * this.#tableLength;
     const low = this.#tableLow + at * VRING_DESC_SIZE;
     const high = this.#tableHigh + Math.floor(low / 2 ** 32);
     const head = this.takeOne(low, high, count * VRING_DESC_SIZE, VRING_DESC_F_INDIRECT);
@@ -168,17 +161,15 @@ export class DescriptorTable {
       throw rangeError(`a chain has 1 to ${this.size} buffers here, not ${count}`);
     }
     if (count > this.free) return -1;
-    const head = this.#freeHead;
-    let at = head;
+    const free = this.#free;
+    const head = free.first;
     let tail = head;
     let room = 0;
     for (let i = 0; i < count; i++) {
       if (i >= readable) room += segments[i * SEGMENT_WORDS + 2] as number;
-      tail = at;
-      at = this.#next[tail] as number;
-      writeSegment(this.#desc, tail, segments, i, segmentFlags(i, readable, count), at);
+      tail = free.take();
+      writeSegment(this.#desc, tail, segments, i, segmentFlags(i, readable, count), free.first);
     }
-    this.#freeHead = at;
     this.#recordMany(head, tail, count, room);
     return head;
   }
@@ -220,14 +211,9 @@ export class DescriptorTable {
   release(head: number): void {
     this.#chain[head] = NONE;
     const count = this.#taken[head] as number;
-    if (count === 1) {
-      this.#next[head] = this.#freeHead;
-    } else {
-      this.#next[this.#tail[head] as number] = this.#freeHead;
-      this.#taken[head] = 1;
-    }
-    this.#freeHead = head;
-    this.free += count;
+    const tail = count === 1 ? head : (this.#tail[head] as number);
+    this.#taken[head] = 1;
+    this.#free.give(head, tail, count);
   }
 
   /**
@@ -281,7 +267,6 @@ export class DescriptorTable {
     this.#room[head] = inWord(room);
     this.#taken[head] = count;
     this.#tail[head] = tail;
-    this.free -= count;
   }
 }
 

@@ -134,8 +134,9 @@ export class VringDevice {
   /** Gives the chain of this head back, with `written` bytes in it; the driver sees it after {@link publish}. */
   give(head: number, written: number): void {
     const at = 1 + 2 * (this.#usedNext & (this.size - 1));
-    this.#used32[at] = head;
-    this.#used32[at + 1] = written;
+    // What is there already is not written: the driver's processor need not fetch it again.
+    if (this.#used32[at] !== head) this.#used32[at] = head;
+    if (this.#used32[at + 1] !== written) this.#used32[at + 1] = written;
     this.#usedNext = (this.#usedNext + 1) & MASK;
     this.onWrite?.(4 * at, VRING_USED_ELEMENT_SIZE);
   }

@@ -15,6 +15,27 @@ test('pieces lie one after another on cache lines of their own', () => {
   expect(arena.take(1)).toBe(-1);
 });
 
+test('a lap begins at the start where that is free, and goes on where it is not', () => {
+  const arena = new SendArena(4096, 3);
+  const lap = (...lengths: number[]) =>
+    lengths.map((length) => {
+      const at = arena.take(length);
+      return { at, piece: arena.piece };
+    });
+  const first = lap(64, 128, 64);
+  expect(first.map(({ at }) => at)).toEqual([0, 64, 192]);
+  arena.giveBack(first[0]?.piece as number);
+  // One line is free there: enough for the one, too little for the other.
+  const [again] = lap(64);
+  expect(again?.at).toBe(0);
+  arena.giveBack(first[1]?.piece as number);
+  arena.giveBack(first[2]?.piece as number);
+  const second = lap(64, 64);
+  expect(second.map(({ at }) => at)).toEqual([64, 128]);
+  arena.giveBack(again?.piece as number);
+  expect(lap(128)[0]?.at).toBe(192);
+});
+
 test('an arena gives no more pieces than it was made for', () => {
   const arena = new SendArena(4096, 2);
   expect([arena.take(1), arena.take(1), arena.take(1)]).toEqual([0, 64, -1]);

@@ -114,8 +114,9 @@ test('a frame on the other side of 4 GiB has the address that it lies at', () =>
     areaAddress: 0xffff_f000n,
     areaBytes: 8192,
   });
-  for (let i = 0; i < 5; i++) transmitter.push([pattern(1012)], 0);
-  expect([3, 4].map((i) => device.descriptor(i).address)).toEqual([0xffff_fc00n, 0x1_0000_0000n]);
+  // With what is before it, 1024 bytes each.
+  for (let i = 0; i < 5; i++) transmitter.push([pattern(960)], 0);
+  expect([3, 4].map((i) => device.descriptor(i).address)).toEqual([0xffff_fc34n, 0x1_0000_0034n]);
 });
 
 test('a batch is published, and the device kicked, once', () => {
@@ -138,7 +139,7 @@ test('a full ring takes the first frames only, and the rest when some came back'
 });
 
 test('a full arena takes no frame although the ring has room', () => {
-  const { transmitter, device } = makeTransmitter({ areaBytes: 1024 });
+  const { transmitter, device } = makeTransmitter({ areaBytes: 1152 });
   expect(transmitter.push([pattern(500), pattern(500), pattern(20)], 0)).toBe(2);
   expect(transmitter.push([pattern(20)], 0)).toBe(0);
   device.serve();
@@ -146,8 +147,41 @@ test('a full arena takes no frame although the ring has room', () => {
   expect(transmitter.push([pattern(500)], 0)).toBe(1);
 });
 
+test.each([10, 12, 20, 24] as const)(
+  'frames with a header of %i bytes begin with a cache line',
+  (headerLength) => {
+    const queue = makeQueue({ size: 4, areaBytes: 1024 });
+    const transmitter = new Transmitter({ ...queue, headerLength });
+    transmitter.push([pattern(64), pattern(64)], 0);
+    // Two bytes before one, where the header does not end with a word.
+    const begins = 64 - (headerLength % 4);
+    for (const [i, lies] of [begins, begins + 128].entries()) {
+      const { address, length } = queue.device.descriptor(i);
+      expect(length).toBe(headerLength + 64);
+      expect(Number(address - queue.area.address) + headerLength).toBe(lies);
+    }
+  },
+);
+
+test('a lap of the ring writes nothing that the last one wrote but frames and positions', () => {
+  const { transmitter, device, memory, ring } = makeTransmitter({ size: 4, areaBytes: 65_536 });
+  const lap = () => {
+    // In two halves, of which the device gives back the first meanwhile.
+    for (let half = 0; half < 2; half++) {
+      expect(transmitter.push([pattern(64), pattern(128)], 0)).toBe(2);
+      for (let i = 0; i < 2; i++) device.serve();
+      device.show();
+      transmitter.reclaim();
+    }
+    const { desc, avail } = ring.addresses;
+    return [memory.read(desc, 64).toString(), memory.read(avail + 4n, 8).toString()];
+  };
+  const first = lap();
+  expect([lap(), lap()]).toEqual([first, first]);
+});
+
 test('room comes back in any order that the device gives', () => {
-  const { transmitter, device } = makeTransmitter({ size: 4, areaBytes: 1024 });
+  const { transmitter, device } = makeTransmitter({ size: 4, areaBytes: 1280 });
   for (let round = 0; round < 200; round++) {
     expect(
       transmitter.push(
