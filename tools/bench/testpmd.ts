@@ -26,7 +26,8 @@ export interface TestpmdOptions {
 
 export class Testpmd {
   readonly #child: ChildProcessWithoutNullStreams;
-  #output = '';
+  /** Apart: what it writes to the one lies in the middle of a word of the other. */
+  readonly #said = { stdout: '', stderr: '' };
 
   private constructor({ device, name, processor = 1, more = [] }: TestpmdOptions) {
     // To a pipe it would write only when it ends.
@@ -35,15 +36,15 @@ export class Testpmd {
       ...['--no-huge', '-m', '256', '--no-pci', '--no-telemetry'],
       ...[`--file-prefix=${name}`, '--vdev', device, '--', '-i', '--total-num-mbufs=4096', ...more],
     ]);
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream.on('data', (chunk) => {
-        this.#output = (this.#output + chunk).slice(-KEPT);
+    for (const name of ['stdout', 'stderr'] as const) {
+      this.#child[name].setEncoding('utf8').on('data', (text: string) => {
+        this.#said[name] = (this.#said[name] + text).slice(-KEPT);
       });
     }
     // What ended is noticed by who asks it something.
     this.#child.stdin.on('error', () => {});
     this.#child.on('error', (error) => {
-      this.#output += error.message;
+      this.#said.stderr += error.message;
     });
   }
 
@@ -70,13 +71,16 @@ export class Testpmd {
 
   /** Writes lines to its prompt, and waits until it says `answer`. Returns what it said. */
   async tell(lines: string, answer: RegExp): Promise<string> {
-    this.#output = '';
+    const said = this.#said;
+    said.stdout = said.stderr = '';
     this.#child.stdin.write(lines);
-    for (let waited = 0; !answer.test(this.#output); waited += PAUSE) {
-      if (waited > PATIENCE || this.#ended) throw new Error(`${PROGRAM}: ${this.#output}`);
+    for (let waited = 0; !answer.test(said.stdout) && !answer.test(said.stderr); waited += PAUSE) {
+      if (waited > PATIENCE || this.#ended) {
+        throw new Error(`${PROGRAM}: ${said.stdout}${said.stderr}`);
+      }
       await sleep(PAUSE);
     }
-    return this.#output;
+    return said.stdout + said.stderr;
   }
 
   /** Lets it end by itself. */
