@@ -77,6 +77,13 @@ describe('a result', () => {
     ]);
   });
 
+  test('compares the rounds, each with its like: the machine may be another in the next', () => {
+    // By the medians of the second it were 1.
+    expect(report([1, 5, 5], [2, 10, 10]).results[0]?.ratio).toBe(0.5);
+    expect(report([5, 10, 10], [10, 20, 5]).results[0]?.ratio).toBe(0.5);
+    expect(report([4], [2, 2, 8]).results[0]?.ratio).toBe(2);
+  });
+
   test('has a ratio of 1 where both are 0, and none where only the baseline is', () => {
     expect(report([0], [0]).results[0]?.ratio).toBe(1);
     expect(report([3], [0]).results[0]?.ratio).toBeNull();

@@ -17,7 +17,7 @@ export interface Result {
     /** As that of ours. */
     spread: number;
   };
-  /** Ours by the baseline's; null where that is 0 and ours is not. */
+  /** Ours by the baseline's: the median of the rounds' ratios; null where the baseline's is 0 and ours is not. */
   ratio: number | null;
   /** Median distance of a round from the median, as a part of it. */
   spread: number;
@@ -69,16 +69,21 @@ export function compare(measure: Measure, ours: Series, baselines: readonly Seri
       unit: measure.unit,
       ours: value,
       baseline: { name, value: base, spread: rounded(spread(values)) },
-      ratio: ratio(value, base),
+      ratio: ratio(ours.values, values),
       spread: rounded(spread(ours.values)),
       better: measure.better,
     };
   });
 }
 
-function ratio(ours: number, base: number): number | null {
-  if (base === 0) return ours === 0 ? 1 : null;
-  return rounded(ours / base);
+/**
+ * Who took their turns one after the other met the same machine, where the next round may meet another: a host moves
+ * its virtual processors about, and two that share no cache are half as fast together.
+ */
+function ratio(ours: readonly number[], base: readonly number[]): number | null {
+  if (median(base) === 0) return median(ours) === 0 ? 1 : null;
+  if (ours.length !== base.length) return rounded(median(ours) / median(base));
+  return rounded(median(ours.map((value, round) => value / (base[round] as number))));
 }
 
 /** To four digits: what is beyond them is noise. */

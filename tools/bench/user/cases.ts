@@ -46,7 +46,7 @@ async function measureSocket(
     for (const who of waysOf(end, flow, quick)) lanes.push(await SocketLane.open(who, end));
     for (const lane of lanes) await lane.measure(flow, lane.who === 'testpmd' ? roundMs : warmUpMs);
     const rates = lanes.map((): number[] => []);
-    await interleave(lanes, quick ? rounds : 2 * rounds + 1, async (lane, index) => {
+    await interleave(lanes, quick ? rounds : 4 * rounds + 1, async (lane, index) => {
       rates[index]?.push(await lane.measure(flow, roundMs));
     });
     const baseline = { name: 'testpmd', values: rates.pop() ?? [] };
