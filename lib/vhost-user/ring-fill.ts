@@ -79,8 +79,12 @@ export class RingFill {
         this.#counters.dropped++;
         return true;
       }
-      if (count === 0) this.#begin(chain, frame, room);
-      else this.#goOn(chain, frame, done, room);
+      if (count > 0) {
+        this.#goOn(chain, frame, done, room);
+      } else {
+        this.#begin(chain, frame, room);
+        if (room < total) this.#noteCount(chain);
+      }
       this.#heads[count] = chain.head;
       this.#written[count++] = room;
       done += room;
@@ -119,15 +123,18 @@ export class RingFill {
   /** Writes the header, and what there is room for of the frame behind it. */
   #begin(chain: Chain, frame: Sendable, room: number): void {
     const header = this.#headerLength;
-    const offload = isFrame(frame) ? frame.offload : PLAIN;
     const first = chain.readable;
+    const offload = isFrame(frame) ? frame.offload : PLAIN;
     if (chain.lengthOf(first) >= room) {
-      const { bytes } = chain.regionOf(first);
+      const region = chain.regionOf(first);
       const at = chain.offsetOf(first);
-      writeHeader(bytes, at, header, offload);
-      if (header >= 12) bytes[at + NUM_BUFFERS_OFFSET] = 1;
-      copy(frame, room - header, chain.regionOf(first), at + header);
-      this.#noteCount(chain);
+      if (offload === PLAIN && header === 12 && at % 4 === 0) {
+        writePlain(region.words, at / 4);
+      } else {
+        writeHeader(region.bytes, at, header, offload);
+        if (header >= 12) region.bytes[at + NUM_BUFFERS_OFFSET] = 1;
+      }
+      copy(frame, room - header, region, at + header);
       this.#logBuffer(chain, first, room);
       return;
     }
@@ -135,7 +142,6 @@ export class RingFill {
     if (header >= 12) this.#header[NUM_BUFFERS_OFFSET] = 1;
     chain.write(this.#header.subarray(0, header));
     chain.write(bytesOf(frame).subarray(0, room - header), header);
-    this.#noteCount(chain);
     this.#logBuffers(chain, room);
   }
 
@@ -184,6 +190,13 @@ export class RingFill {
       this.log.mark(Number(chain.regionOf(at).guestAddress) + chain.offsetOf(at), length);
     }
   }
+}
+
+/** A header of 12 bytes that asks for nothing and says one buffer, by words, and only those that do not say so already. */
+function writePlain(words: Uint32Array, at: number): void {
+  if (words[at] !== 0) words[at] = 0;
+  if (words[at + 1] !== 0) words[at + 1] = 0;
+  if (words[at + 2] !== 1 << 16) words[at + 2] = 1 << 16;
 }
 
 const bytesOf = (frame: Sendable) => (isFrame(frame) ? frame.bytes : frame);

@@ -42,8 +42,10 @@ export class VringDevice {
   readonly #used16: Uint16Array;
   readonly #used32: Uint32Array;
   readonly #eventIdx: boolean;
-  /** The next position in the avail ring, in the used ring, and how far the driver was told there. */
+  /** The next position in the avail ring, and how far the driver was when we looked. */
   #availNext: number;
+  #availSeen: number;
+  /** The next position in the used ring, and how far the driver was told there. */
   #usedNext: number;
   #usedShown: number;
   #broken: StateError | undefined;
@@ -59,7 +61,7 @@ export class VringDevice {
     this.#used16 = views.used16;
     this.#used32 = views.used32;
     this.#eventIdx = eventIdx;
-    this.#availNext = checkInteger('base', base, 0, MASK);
+    this.#availNext = this.#availSeen = checkInteger('base', base, 0, MASK);
     // Where another device stopped, it had given back all that it had taken: so do all back ends.
     this.#usedNext = this.#usedShown = Atomics.load(this.#used16, 1);
   }
@@ -78,14 +80,21 @@ export class VringDevice {
   take(): boolean {
     if (this.#broken) throw this.#broken;
     const position = this.#availNext;
-    const waiting = (Atomics.load(this.#avail, 1) - position) & MASK;
-    if (waiting === 0) return false;
-    if (waiting > this.size) throw this.#break(`it offers ${waiting} chains at once`);
+    if (position === this.#availSeen && !this.#look()) return false;
     const head = this.#avail[2 + (position & (this.size - 1))] as number;
     const wrong = this.#reader.read(head, this.chain);
     if (wrong !== undefined) throw this.#break(`it offers ${wrong}`);
     this.#availNext = (position + 1) & MASK;
     return true;
+  }
+
+  /** Whether more chains wait than were seen. Throws `ERR_RING_BROKEN`. */
+  #look(): boolean {
+    const seen = Atomics.load(this.#avail, 1);
+    const waiting = (seen - this.#availNext) & MASK;
+    if (waiting > this.size) throw this.#break(`it offers ${waiting} chains at once`);
+    this.#availSeen = seen;
+    return waiting > 0;
   }
 
   /** As {@link VringDevice.take}, of a ring that sends: a chain with a buffer that the device is to write breaks it. */

@@ -25,13 +25,15 @@ class HostileDriver {
   readonly #shape: Shape;
   readonly #random: Random;
   avail: number;
+  /** How far the device saw it: it looks again when it took everything up to there. */
+  seen: number;
   device: VringDevice;
 
   constructor(shape: Shape, random: Random) {
     this.#shape = shape;
     this.#random = random;
     this.words = new RingWords(shape.size);
-    this.avail = 0;
+    this.avail = this.seen = 0;
     this.device = this.restart();
   }
 
@@ -40,7 +42,7 @@ class HostileDriver {
     const { words } = this;
     for (const part of [words.desc, words.avail, words.used16]) part.fill(0);
     this.avail = this.#random.chance(500) ? 0 : 65_535 - this.#random.below(20);
-    words.avail[1] = this.avail;
+    words.avail[1] = this.seen = this.avail;
     words.usedIndex = this.avail;
     const { size, eventIdx, indirect } = this.#shape;
     const { addresses } = words;
@@ -117,7 +119,9 @@ function takeOne(driver: HostileDriver, { indirect, eventIdx }: Shape, random: R
   const { device, words } = driver;
   const { size } = words;
   const position = device.base;
-  const waiting = (driver.avail - position) & 0xffff;
+  const looks = position === driver.seen;
+  const waiting = ((looks ? driver.avail : driver.seen) - position) & 0xffff;
+  if (looks && waiting <= size) driver.seen = driver.avail;
   const head = words.avail[2 + (position & (size - 1))] as number;
   const expected: OfferedBuffer[] | undefined =
     waiting > size ? undefined : offeredChain(words.desc, size, head, indirect);
