@@ -66,6 +66,18 @@ export function plainOffload(): Offload {
   };
 }
 
+/** Makes it that of a frame that needs nothing. */
+export function clearOffload(offload: Offload): void {
+  offload.flags = 0;
+  offload.gsoType = 0;
+  offload.headerLength = 0;
+  offload.gsoSize = 0;
+  offload.checksumStart = 0;
+  offload.checksumOffset = 0;
+  offload.outerTransport = 0;
+  offload.innerNetwork = 0;
+}
+
 /** Copies every field. */
 export function copyOffload(from: Offload, to: Offload): void {
   to.flags = from.flags;

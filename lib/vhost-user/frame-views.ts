@@ -10,13 +10,19 @@ const SLOTS = 4096;
 /** Knuth's multiplier: neighbouring buffers spread over all slots. */
 const SPREAD = 0x9e37_79b1;
 
+/** A frame and where it lies; all of it in one object, for what is looked at of each costs a line of the cache. */
+interface Place {
+  frame: Frame;
+  region: MemoryRegion;
+  offset: number;
+  length: number;
+  /** The batch that it was handed out in. */
+  batch: number;
+}
+
 export class FrameViews {
   readonly #pair: number;
-  readonly #frames = new Array<Frame | undefined>(SLOTS).fill(undefined);
-  readonly #regions = new Array<MemoryRegion | undefined>(SLOTS).fill(undefined);
-  readonly #offsets = new Float64Array(SLOTS);
-  /** The batch that each frame was handed out in. */
-  readonly #batches = new Float64Array(SLOTS);
+  readonly #places = new Array<Place | undefined>(SLOTS).fill(undefined);
   #batch = 1;
 
   constructor(pair: number) {
@@ -25,32 +31,30 @@ export class FrameViews {
 
   /** Begins another batch: the frames of the last one may be handed out again. */
   next(): void {
-    this.#batch++;
+    // Small for ever: a batch of the same number long ago costs a view, and nothing else.
+    this.#batch = (this.#batch + 1) & 0x3fff_ffff;
   }
 
   /** The frame of `length` bytes at this place. No other of its batch, even where two chains name one buffer. */
   at(region: MemoryRegion, offset: number, length: number): Frame {
+    const batch = this.#batch;
     const slot = Math.imul(offset, SPREAD) >>> 20;
-    const known = this.#frames[slot];
-    const used = this.#batches[slot] === this.#batch;
+    const known = this.#places[slot];
+    const used = known?.batch === batch;
     if (
       known !== undefined &&
       !used &&
-      this.#offsets[slot] === offset &&
-      this.#regions[slot] === region &&
-      known.buffer.length === length
+      known.offset === offset &&
+      known.length === length &&
+      known.region === region
     ) {
-      this.#batches[slot] = this.#batch;
-      known.length = length;
-      return known;
+      known.batch = batch;
+      known.frame.length = length;
+      return known.frame;
     }
     const frame = new Frame(region.bytes.subarray(offset, offset + length), this.#pair);
     frame.length = length;
-    if (used) return frame;
-    this.#frames[slot] = frame;
-    this.#regions[slot] = region;
-    this.#offsets[slot] = offset;
-    this.#batches[slot] = this.#batch;
+    if (!used) this.#places[slot] = { frame, region, offset, length, batch };
     return frame;
   }
 }

@@ -1,6 +1,6 @@
 /** The transmit ring of a guest, by the device: bursts of frames out of it, in place where they lie in one piece. */
 import { Frame, LONGEST_FRAME, SHORTEST_FRAME } from '../net/frame.js';
-import { type HeaderLength, type Offload, readHeader } from '../net/header.js';
+import { clearOffload, type HeaderLength, type Offload, readHeader } from '../net/header.js';
 import { VIRTIO_NET_HDR_F_NEEDS_CSUM } from '../uapi/virtio-net.js';
 import type { Chain } from '../vring/chain.js';
 import type { VringDevice } from '../vring/device.js';
@@ -123,9 +123,8 @@ export class RingBurst {
   }
 
   #take(): boolean {
-    const head = this.#again.shift();
-    if (head === undefined) return this.#ring.takeReadable();
-    this.#ring.takeAgain(head);
+    if (this.#again.length === 0) return this.#ring.takeReadable();
+    this.#ring.takeAgain(this.#again.shift() as number);
     return true;
   }
 
@@ -134,6 +133,10 @@ export class RingBurst {
     const length = chain.readableBytes - this.#headerLength;
     if (length < SHORTEST_FRAME || length > LONGEST_FRAME) return undefined;
     const frame = this.#inPlace(chain, length) ?? this.#gather(chain, length);
+    if (this.#isPlain(chain)) {
+      clearOffload(frame.offload);
+      return frame;
+    }
     // The guest may change its header at any time: this copy is what is checked, and what counts.
     this.#readHeader(chain, frame.offload);
     return this.#isSound(frame.offload, length) ? frame : undefined;
@@ -158,6 +161,17 @@ export class RingBurst {
     frame.length = length;
     chain.read(frame.bytes, this.#headerLength);
     return frame;
+  }
+
+  /** Whether the header asks for nothing, where three words can tell: it is so of most frames. */
+  #isPlain(chain: Chain): boolean {
+    const offset = chain.offsetOf(0);
+    if (this.#headerLength !== 12 || chain.lengthOf(0) < 12 || offset % 4 !== 0) return false;
+    const { words } = chain.regionOf(0);
+    const at = offset / 4;
+    // The last two bytes mean nothing to the device.
+    const last = (words[at + 2] as number) & 0xffff;
+    return ((words[at] as number) | (words[at + 1] as number) | last) === 0;
   }
 
   #readHeader(chain: Chain, offload: Offload): void {
