@@ -55,10 +55,12 @@ export class Machine {
     pio.add(POWER_PORT, POWER_PORTS, new Power(end));
     pio.add(KEYBOARD_PORT, 1, new KeyboardReset(end));
     const slots = { vm, memory, mmio, pci, undo };
-    this.cards = options.cards.map((card, i) => new NetCard(slots, card.taps, i, card));
+    const counts = { pci: 0, mmio: 0 };
+    this.cards = options.cards.map(
+      (card) => new NetCard(slots, card.taps, counts[card.transport]++, card),
+    );
 
-    const mmioCards = options.cards.filter(({ transport }) => transport === 'mmio').length;
-    const tables = { address: LAYOUT.acpi, cpus: options.cpus, mmioCards };
+    const tables = { address: LAYOUT.acpi, cpus: options.cpus, mmioCards: counts.mmio };
     memory.write(BigInt(LAYOUT.acpi), acpiTables(tables));
     memory.write(BigInt(LAYOUT.resetVector), RESET_CODE);
     const start = loadLinux(memory, { ...options, acpi: LAYOUT.acpi });

@@ -48,7 +48,7 @@ export class NetCard {
   /** Accesses where the registers were before. */
   #accesses = 0;
 
-  /** `number` counts the cards of a machine. The TAP's queues stay the caller's. */
+  /** `number` counts a machine's cards of the transport. The TAP's queues stay the caller's. */
   constructor(slots: Slots, taps: readonly Tap[], number: number, options: NetCardOptions) {
     const { memory, mmio, undo } = slots;
     const { mac, mtu } = options;
