@@ -1,8 +1,8 @@
-/** A Linux guest in our VMM for one test file: its machine, its TAP, and commands on its serial port. */
+/** A Linux guest in our VMM for one test file: its machine, its cards, and commands on its serial port. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, expect } from 'vitest';
-import { Tap } from '../../lib/index.js';
+import { NetInterface, Tap } from '../../lib/index.js';
 import {
   GUEST_COMMAND_LINE,
   GUEST_PROGRAMS,
@@ -12,7 +12,8 @@ import {
 import { serveFolder } from '../../tools/vmm/guest/http.js';
 import { GuestShell } from '../../tools/vmm/guest/shell.js';
 import { Machine, type MachineOptions } from '../../tools/vmm/machine.js';
-import type { CardTransport } from '../../tools/vmm/net-card.js';
+import type { Cable, CardTransport } from '../../tools/vmm/net-card.js';
+import { cardMac } from '../../tools/vmm/options.js';
 import { cleanup } from './cleanup.js';
 import { tapName } from './host.js';
 import { ip } from './ip.js';
@@ -31,11 +32,18 @@ export interface GuestOptions {
   bzImage?: boolean;
   /** Besides what it always has. */
   commandLine?: string;
+  /**
+   * Its cards instead of one on a TAP of its own; their cables stay the caller's. The first leads to `tap`, an
+   * interface of the host.
+   */
+  cabled?: { tap: string; cards: readonly (Cable & { transport?: CardTransport })[] };
 }
 
 export class VmmGuest {
+  /** The host's interface at the other end of its first card. */
+  readonly tap: string;
   readonly taps: Tap[];
-  /** The host's address on the TAP; the guest takes the next one. */
+  /** The host's address on it; the guest takes the next one. */
   readonly host: string;
   readonly address: string;
   readonly #options: MachineOptions;
@@ -43,9 +51,10 @@ export class VmmGuest {
   shell!: GuestShell;
 
   private constructor(files: GuestFiles, options: GuestOptions) {
-    const { transport = 'pci', cpus = 1, queues = 1, mtu, registerPage } = options;
-    this.taps = Tap.openQueues(tapName(), queues);
-    const subnet = `10.77.${(this.taps[0]?.interface.index ?? 0) % 256}`;
+    const { transport = 'pci', cpus = 1, queues = 1, mtu, registerPage, cabled } = options;
+    this.taps = cabled ? [] : Tap.openQueues(tapName(), queues);
+    this.tap = cabled?.tap ?? (this.taps[0] as Tap).name;
+    const subnet = `10.77.${new NetInterface(this.tap).index % 256}`;
     this.host = `${subnet}.1`;
     this.address = `${subnet}.2`;
     ip(`addr add ${this.host}/24 dev ${this.tap}`, `link set ${this.tap} up`);
@@ -55,13 +64,11 @@ export class VmmGuest {
       commandLine: `${GUEST_COMMAND_LINE} ${options.commandLine ?? ''}`,
       memory: 256 << 20,
       cpus,
-      cards: [{ taps: this.taps, transport, mac: GUEST_MAC, mtu, registerPage }],
+      cards: (cabled?.cards ?? [{ taps: this.taps }]).map((card, i) => {
+        return { transport, mtu, registerPage, ...card, mac: cardMac(GUEST_MAC, i) };
+      }),
       onSerial: (byte) => this.shell.receive(byte),
     };
-  }
-
-  get tap(): string {
-    return (this.taps[0] as Tap).name;
   }
 
   get card(): Machine['cards'][number] {
@@ -120,15 +127,15 @@ export class VmmGuest {
     return output;
   }
 
-  /** Pings the host until an answer came to each of `count`. */
-  async pings(count = 3): Promise<void> {
-    const output = await this.run(`ping -c ${count} -i 0.2 ${this.host}`);
+  /** Pings the host, or who is `there`, until an answer came to each of `count`. */
+  async pings(count = 3, there = this.host): Promise<void> {
+    const output = await this.run(`ping -c ${count} -i 0.2 ${there}`);
     expect(output).toContain(`${count} packets transmitted, ${count} packets received`);
   }
 
   /** Runs a command until it prints that. */
   async until(command: string, output: string): Promise<void> {
-    const limit = Date.now() + 10_000;
+    const limit = Date.now() + 60_000;
     let last = await this.run(command);
     while (last !== output && Date.now() < limit) last = await this.run(command);
     expect({ command, last }).toEqual({ command, last: output });

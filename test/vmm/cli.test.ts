@@ -78,6 +78,11 @@ test('a machine that is killed leaves nothing, and its TAP is free for the next'
 test.each([
   [['--kernel', '/nowhere'], 1, "ENOENT: no such file or directory, open '/nowhere'"],
   [['--kernel', CLI], 1, 'not a kernel: neither a bzImage nor an ELF file'],
+  [
+    ['--kernel', CLI, '--socket', '/nowhere'],
+    1,
+    "ENOENT: no such file or directory, connect(AF_UNIX) '/nowhere'",
+  ],
   [['--cpus', '2'], 1, "required option '--kernel <file>' not specified"],
   [['--kernel', 'x', '--memory', '1M'], 1, 'It must be 64M to 64G'],
   [['--kernel', 'x', '--transport', 'isa'], 1, 'Allowed choices are pci, mmio'],

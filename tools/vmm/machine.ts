@@ -1,5 +1,5 @@
 /** Machine: a PC with Linux in its memory, a serial console and network cards, from power-on to its end. */
-import { GuestMemory, type Tap } from '../../lib/index.js';
+import { GuestMemory } from '../../lib/index.js';
 import { SERIAL_PORT, SERIAL_PORTS } from './acpi/machine.js';
 import { acpiTables } from './acpi/tables.js';
 import { LAYOUT, LINES } from './boot/layout.js';
@@ -17,7 +17,7 @@ import {
 import { Uart } from './devices/uart.js';
 import type { Vcpu } from './kvm/vcpu.js';
 import { Vm } from './kvm/vm.js';
-import { NetCard, type NetCardOptions } from './net-card.js';
+import { type Cable, NetCard, type NetCardOptions } from './net-card.js';
 import { Undo } from './undo.js';
 
 export interface MachineOptions {
@@ -27,8 +27,7 @@ export interface MachineOptions {
   /** Bytes. */
   memory: number;
   cpus: number;
-  /** Each with the queues of its TAP, one for each queue pair. */
-  cards: readonly (NetCardOptions & { taps: readonly Tap[] })[];
+  cards: readonly (NetCardOptions & Cable)[];
   /** A byte that the guest writes to its serial port. */
   onSerial(byte: number): void;
 }
@@ -46,7 +45,7 @@ export class Machine {
     this.ended = new Promise((resolve) => {
       end = resolve;
     });
-    const memory = undo.add(createMemory(options.memory), (created) => created.close());
+    const memory = undo.add(createMemory(options), (created) => created.close());
     const vm = undo.add(new Vm(memory), (created) => created.close());
     const [pio, mmio, pci] = [new Bus(), new Bus(), new PciHost()];
     this.#uart = new Uart(options.onSerial, (level) => vm.setLine(LINES.serial, level));
@@ -57,7 +56,7 @@ export class Machine {
     const slots = { vm, memory, mmio, pci, undo };
     const counts = { pci: 0, mmio: 0 };
     this.cards = options.cards.map(
-      (card) => new NetCard(slots, card.taps, counts[card.transport]++, card),
+      (card) => new NetCard(slots, card, counts[card.transport]++, card),
     );
 
     const tables = { address: LAYOUT.acpi, cpus: options.cpus, mmioCards: counts.mmio };
@@ -99,12 +98,13 @@ export class Machine {
 }
 
 /** Memory up to the hole below 4 GiB, and the rest behind it. */
-function createMemory(size: number): GuestMemory {
+function createMemory({ memory: size, cards }: MachineOptions): GuestMemory {
   const low = Math.min(size, LAYOUT.memoryHole);
   const parts = [{ guestAddress: 0n, size: low }];
   if (size > low) {
     parts.push({ guestAddress: BigInt(LAYOUT.memoryAfterHole), size: size - low });
   }
-  // Nobody else maps it, so it may have huge pages.
-  return GuestMemory.create(parts.map((part) => ({ ...part, backing: 'anonymous' })));
+  // Who is behind a socket maps it too. Where nobody does it may have huge pages.
+  const backing = cards.some((card) => 'frontend' in card) ? 'memfd' : 'anonymous';
+  return GuestMemory.create(parts.map((part) => ({ ...part, backing })));
 }

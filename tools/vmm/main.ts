@@ -1,10 +1,17 @@
 #!/usr/bin/env node
-/** `npm run vmm`: boots Linux on KVM with vhost-net network cards. */
+/** `npm run vmm`: boots Linux on KVM with network cards of vhost-net and vhost-user. */
 import { readFileSync } from 'node:fs';
-import { Tap, VIRTIO_NET_S_LINK_UP } from '../../lib/index.js';
+import {
+  hasBit,
+  Tap,
+  VHOST_USER_PROTOCOL_F_MTU,
+  VhostUserFrontend,
+  VIRTIO_NET_S_LINK_UP,
+} from '../../lib/index.js';
 import { describeError, exitCodeOf } from '../cli/output.js';
 import { Console } from './console.js';
 import { Machine } from './machine.js';
+import type { Cable } from './net-card.js';
 import { cardMac, type Options, parseOptions } from './options.js';
 import { Undo } from './undo.js';
 
@@ -14,11 +21,9 @@ async function main(options: Options, undo: Undo): Promise<void> {
   // At once, and not in pieces by other threads: there is nothing else to do.
   const kernel = readFileSync(options.kernel);
   const initrd = options.initrd === undefined ? undefined : readFileSync(options.initrd);
-  const cards = options.tap.map((name, i) => {
-    const taps = undo.add(Tap.openQueues(name, options.queues), closeAll);
-    taps[0]?.interface.setUp();
-    const { transport, mtu, registerPage } = options;
-    return { taps, transport, mtu, registerPage, mac: cardMac(options.mac, i) };
+  const { transport, mtu, registerPage } = options;
+  const cards = (await openCables(options, undo)).map((cable, i) => {
+    return { ...cable, transport, mtu, registerPage, mac: cardMac(options.mac, i) };
   });
   let machine: Machine | undefined;
   let quit!: (reason: string) => void;
@@ -46,16 +51,36 @@ async function main(options: Options, undo: Undo): Promise<void> {
     throw new Error(`the guest: ${reason}`);
 }
 
+/** Those of TAPs first, then those of sockets: as the cards are counted. */
+async function openCables(options: Options, undo: Undo): Promise<Cable[]> {
+  const { tap, socket, queues: queuePairs, mtu } = options;
+  const cables: Cable[] = [];
+  for (const name of tap) {
+    const taps = undo.add(Tap.openQueues(name, queuePairs), closeAll);
+    taps[0]?.interface.setUp();
+    cables.push({ taps });
+  }
+  for (const path of socket) {
+    const frontend = await VhostUserFrontend.open({ path, queuePairs });
+    undo.add(frontend, (opened) => opened.close());
+    // A back end need not know of it: the guest is told by its card.
+    const hears = hasBit(frontend.protocolFeatures, VHOST_USER_PROTOCOL_F_MTU);
+    if (mtu !== undefined && hears) await frontend.setMtu(mtu);
+    cables.push({ frontend, path });
+  }
+  return cables;
+}
+
 /** The keys behind Ctrl-A. */
 function onKey(letter: string, machine: Machine | undefined, quit: (reason: string) => void): void {
   if (letter === 'x') quit('quit');
-  for (const { device, tap, exits } of machine?.cards ?? []) {
+  for (const { device, name, exits } of machine?.cards ?? []) {
     if (letter === 'l') {
       const up = (device.config.status & VIRTIO_NET_S_LINK_UP) === 0;
       device.setLink(up);
-      process.stderr.write(`\r\n${tap}: link ${up ? 'up' : 'down'}\r\n`);
+      process.stderr.write(`\r\n${name}: link ${up ? 'up' : 'down'}\r\n`);
     }
-    if (letter === 's') process.stderr.write(`\r\n${tap}: ${exits} exits\r\n`);
+    if (letter === 's') process.stderr.write(`\r\n${name}: ${exits} exits\r\n`);
   }
 }
 

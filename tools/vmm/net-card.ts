@@ -1,8 +1,9 @@
-/** NetCard: a TAP, vhost-net and a virtio card, put where the guest finds it. */
+/** NetCard: a virtio card and who moves its packets, put where the guest finds it. */
 import {
   GuestMemory,
   KernelBackend,
   type Tap,
+  type VhostUserFrontend,
   VirtioMmioTransport,
   VirtioNetDevice,
   VirtioPciTransport,
@@ -15,6 +16,15 @@ import type { Vm } from './kvm/vm.js';
 import type { Undo } from './undo.js';
 
 export type CardTransport = 'pci' | 'mmio';
+
+/**
+ * Where a card's cable leads: to a TAP, by vhost-net, with a queue for each queue pair; or to a vhost-user back end.
+ * Its end stays the caller's, and outlives the machine.
+ */
+export type Cable =
+  | { taps: readonly Tap[] }
+  /** `path`: of the socket. */
+  | { frontend: VhostUserFrontend; path: string };
 
 export interface NetCardOptions {
   transport: CardTransport;
@@ -41,24 +51,29 @@ type Registers = Mapping['device'];
 
 export class NetCard {
   readonly device: VirtioNetDevice;
-  /** The TAP's name. */
-  readonly tap: string;
+  /** Where its cable leads: the TAP's name, or the socket's path. */
+  readonly name: string;
   readonly #bus: Bus;
   #mapping: Mapping | undefined;
   /** Accesses where the registers were before. */
   #accesses = 0;
 
-  /** `number` counts a machine's cards of the transport. The TAP's queues stay the caller's. */
-  constructor(slots: Slots, taps: readonly Tap[], number: number, options: NetCardOptions) {
+  /** `number` counts a machine's cards of the transport. */
+  constructor(slots: Slots, cable: Cable, number: number, options: NetCardOptions) {
     const { memory, mmio, undo } = slots;
     const { mac, mtu } = options;
-    this.tap = taps[0]?.name ?? '';
+    const taps = 'taps' in cable ? cable.taps : [];
+    this.name = 'taps' in cable ? (taps[0]?.name ?? '') : cable.path;
     this.#bus = mmio;
-    const backend = undo.add(KernelBackend.open(taps), (opened) => opened.close());
+    const backend =
+      'taps' in cable
+        ? undo.add(KernelBackend.open(taps), (opened) => opened.close())
+        : cable.frontend;
     const size = mtu === undefined ? {} : { mtu };
     this.device = undo.add(new VirtioNetDevice({ memory, backend, taps, mac, ...size }), (device) =>
       device.close(),
     );
+    if ('frontend' in cable) this.#followLink(cable.frontend, undo);
     if (options.transport === 'pci') this.#onPci(slots, number);
     else this.#onMmio(slots, number, options.registerPage ?? slots.vm.trapsWrites);
   }
@@ -66,6 +81,13 @@ export class NetCard {
   /** Times that a processor left the guest for this card: traffic does not add to it. */
   get exits(): number {
     return this.#accesses + (this.#mapping?.accesses ?? 0);
+  }
+
+  /** The guest sees its link down while no back end is there. */
+  #followLink(frontend: VhostUserFrontend, undo: Undo): void {
+    const follow = (up: boolean) => this.device.setLink(up);
+    follow(frontend.linkUp);
+    undo.add(frontend.on('link', follow), (heard) => heard.off('link', follow));
   }
 
   #onPci({ vm, pci, undo }: Slots, number: number): void {

@@ -11,6 +11,7 @@ export interface Options {
   memory: number;
   cpus: number;
   tap: string[];
+  socket: string[];
   queues: number;
   transport: CardTransport;
   mac: string;
@@ -48,13 +49,14 @@ const collect = (value: string, before: string[]) => [...before, value];
 
 export function parseOptions(args: readonly string[]): Options {
   const program = new Command('vmm')
-    .description('Boots Linux on KVM with vhost-net network cards.')
+    .description('Boots Linux on KVM with network cards of vhost-net and vhost-user.')
     .requiredOption('--kernel <file>', 'a bzImage, or a vmlinux')
     .option('--initrd <file>', 'the first file system')
     .option('--cmdline <text>', "the kernel's command line", 'console=ttyS0')
     .option('--memory <size>', 'the guest’s memory', memorySize, 512 << 20)
     .option('--cpus <number>', 'processors', integer(1, 64), 1)
     .option('--tap <name>', 'a card on this TAP, made if there is none; repeatable', collect, [])
+    .option('--socket <path>', 'a card of the vhost-user back end there; repeatable', collect, [])
     .option('--queues <number>', 'queue pairs of each card', integer(1, 32), 1)
     .addOption(
       new Option('--transport <name>', 'where the guest finds its cards')
@@ -63,7 +65,7 @@ export function parseOptions(args: readonly string[]): Options {
     )
     .option(
       '--mac <address>',
-      'of the first card; the others follow',
+      'of the first card; the others follow, those of TAPs before those of sockets',
       macAddress,
       '02:00:00:00:00:01',
     )
