@@ -2,10 +2,13 @@
  * DPDK's testpmd as a vhost-user peer: its vhost port is a back end, its virtio-user port a front end. Neither needs
  * huge pages or rights. A forwarding one keeps its processor busy, so a test stops it as soon as it can.
  */
+import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { PeerProcess, peerFolder } from './peer-process.js';
 
 const PROMPT = /testpmd> /;
+/** Its two threads, each on a processor of its own where there are two. */
+const THREADS = `0@0,1@${Math.min(1, availableParallelism() - 1)}`;
 /** How long something may take to come of it, in ms. */
 const PATIENCE = 90_000;
 
@@ -52,7 +55,7 @@ export class Testpmd {
     this.process = new PeerProcess(
       'stdbuf',
       [
-        ...['-oL', 'dpdk-testpmd', '-l', '0,1', '--main-lcore', String(1 - processor)],
+        ...['-oL', 'dpdk-testpmd', '--lcores', THREADS, '--main-lcore', String(1 - processor)],
         ...['--no-huge', '-m', '256', '--no-pci', '--no-telemetry'],
         ...[`--file-prefix=${basename(folder)}`, '--vdev', port],
         ...['--log-level=lib.vhost.config:debug', '--', '-i', `--forward-mode=${forward}`],

@@ -87,7 +87,7 @@ const LEFT_OUT: Readonly<Record<string, readonly string[]>> = {
     ...['bench', 'cli-broker', 'cli-top', 'endurance', 'guide'],
     ...['in-process-*', 'vhost-user-*'],
   ],
-  'vmm 7.3': ['tour'],
+  'vmm 7.3': ['socket', 'tour'],
 };
 
 /** A layer in a machine of its own under `kernel`: a line (`6.1`) or the path of an image. */
