@@ -1,4 +1,4 @@
-/** Our back end, and a Linux in QEMU whose memory changes while frames go: it gets more, or moves to another QEMU. */
+/** Our back end, and a Linux in QEMU whose memory changes while frames go: it gets more and gives it back, or moves to another QEMU. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import {
@@ -44,12 +44,24 @@ async function pinging(options: Partial<VhostUserBackendOptions> & { slots?: num
   return { backend, network, guest, requests, errors };
 }
 
+/** Mappings of this process of a file of memory, of so many bytes each. */
+function mapped(size: number): number {
+  const lines = readFileSync('/proc/self/maps', 'utf8').matchAll(/^(\w+)-(\w+) .*\/memfd:/gm);
+  const sizes = Array.from(lines, ([, from, to]) => Number(`0x${to}`) - Number(`0x${from}`));
+  return sizes.filter((bytes) => bytes === size).length;
+}
+
 test.each([
-  ['a region of it', 'VHOST_USER_ADD_MEM_REG', 0],
-  ['all of it anew', 'VHOST_USER_SET_MEM_TABLE', VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS],
+  ['a region of it', 'VHOST_USER_ADD_MEM_REG', 'VHOST_USER_REM_MEM_REG', 0],
+  [
+    'all of it anew',
+    'VHOST_USER_SET_MEM_TABLE',
+    'VHOST_USER_SET_MEM_TABLE',
+    VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  ],
 ] as const)(
-  'memory that is plugged in under a ping has the next frames, by %s',
-  async (_, request, without) => {
+  'memory that is plugged in under a ping has the next frames, and is let go of when it is unplugged, by %s',
+  async (_, adds, removes, without) => {
     const withoutProtocol = without === 0 ? 0n : bit(without);
     const { backend, network, guest, requests, errors } = await pinging({
       slots: 1,
@@ -57,26 +69,44 @@ test.each([
     });
     const [device] = backend.devices;
     const before = device?.memory?.regions.length ?? 0;
-    const told = requests.filter((name) => name === request).length;
+    const expectTold = (from: number, names: readonly string[]) =>
+      expect(requests.slice(from).filter((name) => name.includes('_MEM_'))).toEqual(names);
+    const plug = async () => {
+      const told = requests.length;
+      await guest.plug('more', MORE_MEMORY);
+      await guest.reaches(FREE, BYTES / 4096);
+      expectTold(told, [adds]);
+      expect(device?.memory?.regions).toHaveLength(before + 1);
+      expect(mapped(MORE_MEMORY)).toBe(1);
+      await guest.answered(3);
+    };
+    const unplug = async () => {
+      const told = requests.length;
+      await guest.unplug('more');
+      expectTold(told, [removes]);
+      expect(device?.memory?.regions).toHaveLength(before);
+      await until(() => mapped(MORE_MEMORY) === 0, 'its mapping goes');
+      await guest.answered(3);
+    };
 
-    const memory = { id: 'more', size: MORE_MEMORY, share: true };
-    await guest.qmp.ask('object-add', { 'qom-type': 'memory-backend-memfd', ...memory });
-    await guest.qmp.ask('device_add', { driver: 'pc-dimm', id: 'dimm', memdev: 'more' });
-    await guest.reaches(FREE, BYTES / 4096);
-    expect(device?.memory?.regions).toHaveLength(before + 1);
-    expect(requests.filter((name) => name === request)).toHaveLength(told + 1);
-    await guest.answered(3);
-
+    await plug();
     await guest.run(`mkdir -p ${WWW}; mount -t tmpfs none ${WWW}`);
     await serveFolder(guest.shell);
     const free = Number(await guest.run(FREE));
     await guest.run(`head -c ${BYTES} /dev/urandom > ${WWW}/random`);
     // Some pages were set aside for the processor before.
     expect(free - Number(await guest.run(FREE))).toBeGreaterThan(BYTES / 4096 / 2);
-    const received = await network.fetch(`http://${GUEST}/random`);
-    expect(received.bytes).toBe(BYTES);
-    expect(await guest.run(`sha256sum ${WWW}/random`)).toContain(received.hash);
-    await guest.answered(3);
+    const { bytes, hash } = await network.fetch(`http://${GUEST}/random`);
+    expect(bytes).toBe(BYTES);
+    expect(await guest.run(`sha256sum ${WWW}/random`)).toContain(hash);
+
+    // What lies there moves to the rest, and frames of it come from there.
+    await unplug();
+    expect(await network.fetch(`http://${GUEST}/random`)).toMatchObject({ bytes, hash });
+    for (let again = 0; again < 2; again++) {
+      await plug();
+      await unplug();
+    }
     expect(errors).toEqual([]);
   },
 );

@@ -70,9 +70,9 @@ export class Run {
       .map((line) => JSON.parse(line) as Line);
   }
 
-  /** The first line of this event. Fails where it does not come. */
-  async line(event: Line['event']): Promise<Line> {
-    const find = () => this.lines.find((line) => line.event === event);
+  /** The first line of this event, behind as many others of it as `skip`. Fails where it does not come. */
+  async line(event: Line['event'], skip = 0): Promise<Line> {
+    const find = () => this.lines.filter((line) => line.event === event)[skip];
     await until(
       () => find() !== undefined || this.child.exitCode !== null,
       `a line '${event}' of: ${this.stdout}${this.stderr}`,

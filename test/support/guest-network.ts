@@ -64,6 +64,7 @@ export class GuestNetwork {
   readonly #port: NetPort;
   readonly #space: string;
   #server: Run | undefined;
+  #fetched = 0;
   #device: VhostUserDevice | undefined;
 
   private constructor(port: NetPort, space: string) {
@@ -125,10 +126,10 @@ export class GuestNetwork {
     return (await this.#server?.line('sent')) as Moved;
   }
 
-  /** Has the host fetch something of a guest's. Once: what it says of it is the first that it says. */
+  /** Has the host fetch something of a guest's. */
   async fetch(url: string): Promise<Moved> {
     this.#server?.child.stdin?.write(`${url}\n`);
-    return (await this.#server?.line('received')) as Moved;
+    return (await this.#server?.line('received', this.#fetched++)) as Moved;
   }
 
   #run(command: readonly string[]): Run {

@@ -82,6 +82,21 @@ export class LinuxGuest {
     await before.process.kill();
   }
 
+  /** Plugs a piece of memory in that is called `id`, of so many bytes. */
+  async plug(id: string, size: number): Promise<void> {
+    const memory = { 'qom-type': 'memory-backend-memfd', id, size, share: true };
+    await this.qmp.ask('object-add', memory);
+    await this.qmp.ask('device_add', { driver: 'pc-dimm', id: `dimm-${id}`, memdev: id });
+  }
+
+  /** Has it give a piece back, and waits until it did: what lies there moves to the rest first. */
+  async unplug(id: string): Promise<void> {
+    const dimm = `dimm-${id}`;
+    await this.qmp.ask('device_del', { id: dimm });
+    await this.qmp.told('DEVICE_DELETED', dimm);
+    await this.qmp.ask('object-del', { id });
+  }
+
   #hear(machine: Machine): Machine {
     machine.process.onOutput((text) => {
       for (const byte of Buffer.from(text)) this.shell.receive(byte);

@@ -11,9 +11,15 @@ interface Answer {
   error?: { desc: string };
 }
 
+interface Event {
+  event: string;
+  data?: Record<string, unknown>;
+}
+
 export class Qmp {
   readonly #socket: Socket;
   readonly #answers = new Map<number, Answer>();
+  readonly #events: Event[] = [];
   #asked = 0;
   #broken = false;
 
@@ -24,8 +30,9 @@ export class Qmp {
       this.#broken = true;
     });
     createInterface({ input: socket }).on('line', (line) => {
-      const answer = JSON.parse(line) as Answer;
+      const answer = JSON.parse(line) as Answer & Partial<Event>;
       if (answer.id !== undefined) this.#answers.set(answer.id, answer);
+      else if (answer.event !== undefined) this.#events.push(answer as Event);
     });
   }
 
@@ -45,6 +52,15 @@ export class Qmp {
     this.#answers.delete(id);
     if (answer?.return !== undefined) return answer.return;
     throw new Error(`${execute}: ${answer?.error?.desc ?? 'QEMU ended'}`);
+  }
+
+  /** Waits until QEMU told that something happened to a device; once for each time that it did. */
+  async told(event: string, device: string): Promise<void> {
+    const find = () =>
+      this.#events.findIndex((one) => one.event === event && one.data?.device === device);
+    await until(() => this.#broken || find() >= 0, `QEMU tells of ${event} of ${device}`);
+    if (find() < 0) throw new Error(`QEMU ended before it told of ${event} of ${device}`);
+    this.#events.splice(find(), 1);
   }
 }
 
