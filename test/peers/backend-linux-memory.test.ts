@@ -1,4 +1,7 @@
-/** Our back end, and a Linux in QEMU whose memory changes while frames go: it gets more and gives it back, or moves to another QEMU. */
+/**
+ * Our back end, and a Linux in QEMU whose memory changes while frames go: it gets more and gives it back, or moves to
+ * another QEMU. What they say goes through `vhost-net trace`.
+ */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import {
@@ -8,6 +11,7 @@ import {
   VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
   VhostUserBackend,
   type VhostUserBackendOptions,
+  type VhostUserDevice,
 } from '../../lib/index.js';
 import { serveFolder, WWW } from '../../tools/vmm/guest/http.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
@@ -15,6 +19,8 @@ import { GuestNetwork, HOST } from '../support/guest-network.js';
 import { until } from '../support/host.js';
 import { LinuxGuest } from '../support/qemu-linux.js';
 import { kept, socketPath } from '../support/sockets.js';
+import { expectInOrder, expectSound, toldOf } from '../support/told.js';
+import { startTrace, type Trace } from '../support/traced.js';
 
 holdNothingLeaks();
 
@@ -25,23 +31,39 @@ const MORE_MEMORY = 128 << 20;
 const FREE =
   "awk '/zone/ { movable = /Movable/ } movable && /pages free/ { print $3 }' /proc/zoneinfo";
 
-/** A guest that pings, its network and its back end; and what QEMU asked of that. */
-async function pinging(options: Partial<VhostUserBackendOptions> & { slots?: number } = {}) {
-  const { slots = 0, ...rest } = options;
-  const path = socketPath();
+/** As a trace has it. */
+interface VringAddr {
+  flags: number;
+  log: string;
+}
+
+interface Options extends Partial<VhostUserBackendOptions> {
+  slots?: number;
+  queues?: number;
+}
+
+/** A guest that pings, its network and its back end, with a trace between; and what QEMU asked. */
+async function pinging({ slots = 0, queues = 1, ...rest }: Options = {}) {
   const requests: string[] = [];
   const errors: unknown[] = [];
-  const after: VhostUserBackendOptions['after'] = ({ request }) => void requests.push(request);
-  const backend = kept(VhostUserBackend.listen({ path, offload: true, after, ...rest }));
-  backend.on('ringError', (_, ring, error) => errors.push([ring, error]));
   const network = await GuestNetwork.open();
-  network.join(backend);
   await network.serve();
-  const guest = await LinuxGuest.boot({ path, slots });
+  const listen = (options: Partial<VhostUserBackendOptions> = {}) => {
+    const backend = kept(
+      VhostUserBackend.listen({ path: socketPath(), offload: true, ...options }),
+    );
+    backend.on('ringError', (_, ring, error) => errors.push([ring, error]));
+    network.join(backend);
+    return backend;
+  };
+  const after: VhostUserBackendOptions['after'] = ({ request }) => void requests.push(request);
+  const backend = listen({ after, ...rest });
+  const trace = await startTrace(backend.path);
+  const guest = await LinuxGuest.boot({ path: trace.path, slots, queues });
   await guest.configure(GUEST);
   await guest.startPinging(HOST);
   await guest.answered(3);
-  return { backend, network, guest, requests, errors };
+  return { backend, listen, network, guest, trace, requests, errors };
 }
 
 /** Mappings of this process of a file of memory, of so many bytes each. */
@@ -63,7 +85,7 @@ test.each([
   'memory that is plugged in under a ping has the next frames, and is let go of when it is unplugged, by %s',
   async (_, adds, removes, without) => {
     const withoutProtocol = without === 0 ? 0n : bit(without);
-    const { backend, network, guest, requests, errors } = await pinging({
+    const { backend, network, guest, trace, requests, errors } = await pinging({
       slots: 1,
       withoutProtocol,
     });
@@ -108,45 +130,119 @@ test.each([
       await unplug();
     }
     expect(errors).toEqual([]);
+    const told = toldOf(trace);
+    expectSound(told);
+    const added = told.filter(
+      ({ request, descriptors }) =>
+        request === adds && descriptors.some(({ size }) => size === MORE_MEMORY),
+    );
+    expect(added).toHaveLength(3);
   },
 );
 
-test('a guest moves to another QEMU while it is sent a stream, which arrives unchanged, and its ping goes on', async () => {
-  // QEMU takes bits out of the log again and again: they are looked for all the time.
-  let marked = false;
-  const before: VhostUserBackendOptions['before'] = ({ request, descriptors: [log] }) => {
+/** The pages that are marked in logs which QEMU hands over. It takes bits out again and again: they are looked for all the time. */
+function watchLog() {
+  const marked = new Set<number>();
+  const before: VhostUserBackendOptions['before'] = ({ request, descriptors: [file] }) => {
     if (request !== 'VHOST_USER_SET_LOG_BASE') return undefined;
-    const path = `/proc/self/fd/${log?.fd}`;
-    const fd = openSync(path, 'r');
+    const fd = openSync(`/proc/self/fd/${file?.fd}`, 'r');
     const look = () => {
-      marked ||= readFileSync(`/proc/self/fd/${fd}`).some((byte) => byte !== 0);
+      for (const [at, byte] of readFileSync(`/proc/self/fd/${fd}`).entries()) {
+        for (let bit = 0; byte >> bit > 0; bit++) if (byte & (1 << bit)) marked.add(8 * at + bit);
+      }
     };
     const timer = setInterval(look, 5);
     cleanup(() => clearInterval(timer));
     cleanup(() => closeSync(fd));
     return undefined;
   };
-  const { backend, network, guest, requests, errors } = await pinging({ before });
-  const [source] = backend.devices;
-  let logged = false;
-  backend.on('features', (device, features) => {
-    if (device === source && hasBit(features, VHOST_F_LOG_ALL)) logged = true;
-  });
-  // Not so fast that it is over before much was sent.
-  await guest.qmp.ask('migrate-set-parameters', { 'max-bandwidth': 64 << 20 });
-  const stream = guest.shell.run(`wget -q -O - http://${HOST}/ | sha256sum`);
-  await network.sending();
-  await guest.migrate();
-  expect(requests).toContain('VHOST_USER_SET_LOG_BASE');
-  expect({ logged, marked }).toEqual({ logged: true, marked: true });
-  await until(() => backend.devices.size === 1, 'the first QEMU is gone');
-  const [destination] = backend.devices;
-  expect(destination).not.toBe(source);
-  const bytes = destination?.counters().sentBytes ?? 0;
-  await until(() => (destination?.counters().sentBytes ?? 0) > bytes + (1 << 20), 'the stream');
-  network.end();
-  const { hash } = await network.sent();
-  expect((await stream).output).toContain(hash);
-  await guest.answered(3);
-  expect(errors).toEqual([]);
-});
+  return { marked, before };
+}
+
+/** Waits until the guest was sent a megabyte by each pair, and sent something by each. */
+async function streamsGoOn(device: VhostUserDevice, pairs: readonly number[]): Promise<void> {
+  const before = pairs.map((pair) => ({ ...device.counters(pair) }));
+  const went = () =>
+    before.every(({ sentBytes, received }, pair) => {
+      const now = device.counters(pair);
+      return now.sentBytes > sentBytes + (1 << 20) && now.received > received;
+    });
+  await until(went, 'a stream by every pair');
+}
+
+/**
+ * Fails unless the trace has what QEMU says of so many pairs: when the driver is ready, and when the guest moves. Returns
+ * the pages of used rings that are to be logged.
+ */
+function expectMove(trace: Trace, pairs: readonly number[]): number[] {
+  const told = toldOf(trace);
+  expectSound(told);
+  const ringsOf = (pair: number) => [2 * pair, 2 * pair + 1];
+  const rings = pairs.flatMap(ringsOf);
+  expectInOrder(told, [
+    'GET_QUEUE_NUM',
+    ...rings.flatMap((ring) => [`SET_VRING_CALL ${ring}`, `SET_VRING_ERR ${ring}`]),
+    ...pairs.flatMap((pair) => [
+      'SET_FEATURES',
+      'ADD_MEM_REG',
+      ...ringsOf(pair).flatMap((ring) => [`SET_VRING_ADDR ${ring} 0`, `SET_VRING_KICK ${ring}`]),
+    ]),
+    'SET_STATUS 0xf',
+    ...rings.map((ring) => `SET_VRING_ENABLE ${ring} 1`),
+    ...pairs.flatMap((pair) => [
+      'SET_LOG_BASE',
+      'SET_FEATURES',
+      ...ringsOf(pair).map((ring) => `SET_VRING_ADDR ${ring} 1`),
+    ]),
+    ...rings.map((ring) => `GET_VRING_BASE ${ring}`),
+  ]);
+  const asked = (name: string) =>
+    told.filter(({ kind, request }) => kind === 'request' && request === name);
+  const logs = asked('VHOST_USER_SET_LOG_BASE');
+  expect(logs).toHaveLength(pairs.length);
+  for (const { payload, descriptors } of logs) {
+    const { size } = payload as { size: string };
+    expect(descriptors).toMatchObject([{ kind: 'memfd', size: Number(size) }]);
+  }
+  const features = asked('VHOST_USER_SET_FEATURES').map(({ payload }) => BigInt(payload as string));
+  const logged = features.map((mask) => hasBit(mask, VHOST_F_LOG_ALL));
+  expect(logged).toEqual([...pairs.map(() => false), ...pairs.map(() => true)]);
+  const addresses = asked('VHOST_USER_SET_VRING_ADDR').map(({ payload }) => payload as VringAddr);
+  return addresses.filter(({ flags }) => flags === 1).map(({ log }) => Number(log) >> 12);
+}
+
+test.each([
+  ['one queue pair', 1],
+  ['two', 2],
+])(
+  'a guest with %s moves to another QEMU and back end while a stream comes by each, unchanged, and its ping goes on',
+  async (_, queues) => {
+    const pairs = Array.from({ length: queues }, (_, pair) => pair);
+    const { marked, before } = watchLog();
+    const { backend, listen, network, guest, trace, errors } = await pinging({ before, queues });
+    const [source] = backend.devices;
+    // Not so fast that it is over before much was sent.
+    await guest.qmp.ask('migrate-set-parameters', { 'max-bandwidth': 64 << 20 });
+    const sums = pairs.map((pair) => `/tmp/sum${pair}`);
+    for (const pair of pairs) {
+      // A processor has a pair of its own.
+      const stream = `taskset ${1 << pair} wget -q -O - http://${HOST}/ | sha256sum`;
+      await guest.run(`(${stream} > ${sums[pair]}) &`);
+    }
+    await network.sending(queues);
+    await streamsGoOn(source as VhostUserDevice, pairs);
+    const next = listen();
+    await guest.migrate(next.path);
+    await until(() => backend.devices.size === 0, 'the first QEMU is gone');
+    for (const page of expectMove(trace, pairs)) expect(marked).toContain(page);
+    const [destination] = next.devices;
+    await streamsGoOn(destination as VhostUserDevice, pairs);
+    network.end();
+    await guest.reaches(`cat ${sums.join(' ')} | wc -l`, queues);
+    const sent = await Promise.all(pairs.map(async (skip) => (await network.sent(skip)).hash));
+    const received = (await guest.run(`cat ${sums.join(' ')}`)).match(/^\w{64}/gm);
+    expect(received?.sort()).toEqual(sent.sort());
+    await guest.answered(3);
+    expect(errors).toEqual([]);
+  },
+);

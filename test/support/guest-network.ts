@@ -1,7 +1,13 @@
 /** The network of guests whose back end a test is: a TAP, and a host behind it in a namespace, with DHCP and HTTP. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { NetPort, VhostUserBackend, VhostUserDevice } from '../../lib/index.js';
+import {
+  type Frame,
+  flowHash,
+  type NetPort,
+  type VhostUserBackend,
+  type VhostUserDevice,
+} from '../../lib/index.js';
 import { give } from '../../tools/cli/backend/targets.js';
 import { cleanup } from './cleanup.js';
 import { type Line, Run } from './cli.js';
@@ -66,6 +72,8 @@ export class GuestNetwork {
   #server: Run | undefined;
   #fetched = 0;
   #device: VhostUserDevice | undefined;
+  /** The queue pair by which the guest sent each flow last: by that it gets what comes back of it, as of a TAP. */
+  readonly #pairs = new Map<number, number>();
 
   private constructor(port: NetPort, space: string) {
     this.#port = port;
@@ -89,7 +97,10 @@ export class GuestNetwork {
   /** Serves the devices of a back end: what the host sends goes to the one that started last. */
   join(backend: VhostUserBackend): void {
     backend.on('connect', (device) => {
-      device.onFrames((frames) => this.#port.send(frames));
+      device.onFrames((frames, pair) => {
+        for (const { bytes } of frames) this.#pairs.set(flowHash(bytes), pair);
+        return this.#port.send(frames);
+      });
     });
     backend.on('start', (device) => {
       this.#device = device;
@@ -111,19 +122,19 @@ export class GuestNetwork {
     await this.#server.line('listening');
   }
 
-  /** Waits until somebody is sent something. */
-  async sending(): Promise<void> {
-    await this.#server?.line('sending');
+  /** Waits until so many are sent something. */
+  async sending(count: number): Promise<void> {
+    await this.#server?.line('sending', count - 1);
   }
 
-  /** Ends what is sent. */
+  /** Ends all that is sent. */
   end(): void {
     this.#server?.child.stdin?.write('end\n');
   }
 
-  /** What was sent, once all of it was. */
-  async sent(): Promise<Moved> {
-    return (await this.#server?.line('sent')) as Moved;
+  /** What was sent, once all of it was; behind as many others as `skip`. */
+  async sent(skip = 0): Promise<Moved> {
+    return (await this.#server?.line('sent', skip)) as Moved;
   }
 
   /** Has the host fetch something of a guest's. */
@@ -138,6 +149,19 @@ export class GuestNetwork {
   }
 
   async #receive(): Promise<void> {
-    for await (const frames of this.#port) if (this.#device) await give(this.#device, frames, 0);
+    for await (const frames of this.#port) {
+      for (let at = 0; at < frames.length; ) {
+        const pair = this.#pairOf(frames[at] as Frame);
+        const rest = frames.slice(at);
+        const others = rest.findIndex((frame) => this.#pairOf(frame) !== pair);
+        const run = others < 0 ? rest : rest.slice(0, others);
+        if (this.#device) await give(this.#device, run, pair);
+        at += run.length;
+      }
+    }
+  }
+
+  #pairOf({ bytes }: Frame): number {
+    return this.#pairs.get(flowHash(bytes)) ?? 0;
   }
 }

@@ -65,11 +65,12 @@ export class LinuxGuest {
     return this.#machine.qmp;
   }
 
-  /** Moves it to another QEMU while it runs, whose card is the same back end's; the one that it was in is ended. */
-  async migrate(): Promise<void> {
+  /** Moves it to another QEMU while it runs, whose card is the back end's of `path`; the one that it was in is ended. */
+  async migrate(path: string): Promise<void> {
     const before = this.#machine;
     const socket = join(peerFolder(), 'migration');
-    const after = this.#hear(await start(this.#options, ['-incoming', `unix:${socket}`]));
+    const options = { ...this.#options, path };
+    const after = this.#hear(await start(options, ['-incoming', `unix:${socket}`]));
     await before.qmp.ask('migrate', { uri: `unix:${socket}` });
     let status = '';
     const over = async () => {
