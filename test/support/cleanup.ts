@@ -1,10 +1,11 @@
 /** Undoes what a test set up, whatever became of the test, and holds that nothing is left of it. */
 import { afterEach, beforeEach } from 'vitest';
+import { giveBack } from '../../lib/port/give-back.js';
 import { expectNoLeaks, type LeakSnapshot, leakSnapshot } from './leaks.js';
 
 const steps: (() => unknown)[] = [];
 
-/** Runs `step` when the test is over; the last one given runs first. */
+/** Runs `step` when the test is over, whatever the steps before it threw; the last one given runs first. */
 export function cleanup(step: () => unknown): void {
   steps.push(step);
 }
@@ -16,7 +17,7 @@ export function holdNothingLeaks(): void {
     before = await leakSnapshot();
   });
   afterEach(async () => {
-    for (let step = steps.pop(); step; step = steps.pop()) await step();
+    await giveBack(steps.splice(0).reverse());
     await expectNoLeaks(before);
   });
 }
