@@ -35,10 +35,9 @@ export function expectInOrder(told: readonly Told[], requests: readonly string[]
   let at = 0;
   for (const wanted of requests) {
     const found = said.findIndex((one, i) => i >= at && `${one} `.startsWith(`${wanted} `));
-    expect(
-      found,
-      `${wanted} after ${said[at - 1]} in:\\n${said.join('\\n')}`,
-    ).toBeGreaterThanOrEqual(at);
+    expect(found, `${wanted} after ${said[at - 1]} in:\n${said.join('\n')}`).toBeGreaterThanOrEqual(
+      at,
+    );
     at = found + 1;
   }
 }
@@ -49,6 +48,9 @@ export function expectSound(told: readonly Told[]): void {
   expect(told.filter(({ problem }) => problem !== undefined)).toEqual([]);
   const asked = told.filter(({ kind, needReply }) => kind === 'request' && needReply);
   const replies = told.filter(({ kind }) => kind === 'reply');
-  expect(replies.length).toBeGreaterThanOrEqual(asked.length);
+  for (const name of new Set(asked.map(({ request }) => request))) {
+    const count = (some: readonly Told[]) => some.filter(({ request }) => request === name).length;
+    expect(count(replies), name).toBeGreaterThanOrEqual(count(asked));
+  }
   for (const reply of replies) expect(reply.replyMs).toBeGreaterThan(0);
 }
