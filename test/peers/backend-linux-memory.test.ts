@@ -53,6 +53,7 @@ async function pinging({ slots = 0, queues = 1, ...rest }: Options = {}) {
       VhostUserBackend.listen({ path: socketPath(), offload: true, ...options }),
     );
     backend.on('ringError', (_, ring, error) => errors.push([ring, error]));
+    backend.on('disconnect', (_, error) => error && errors.push(error));
     network.join(backend);
     return backend;
   };

@@ -28,11 +28,12 @@ test('a guest of QEMU asks for an address, and its device stops when QEMU is kil
   );
   for (const event of ['start', 'stop'] as const) backend.on(event, () => told.push(event));
   backend.on('ringError', (_, ring, error) => errors.push([ring, error]));
+  backend.on('disconnect', (_, error) => error && errors.push(error));
   const qemu = startQemuIpxe(path);
   await until(() => requests.length >= 2, 'two requests', 120_000);
   expect(requests[0]?.readUInt16BE(34)).toBe(DHCP.source);
   expect(requests[0]?.subarray(6, 12).toString('hex')).toBe(IPXE_MAC.replaceAll(':', ''));
   await qemu.kill();
-  await until(() => told.at(-1) === 'stop', 'the device to stop');
+  await until(() => told.at(-1) === 'stop' && backend.devices.size === 0, 'the device to stop');
   expect(errors).toEqual([]);
 });

@@ -12,12 +12,14 @@ import { peerFolder } from '../support/peer-process.js';
 holdNothingLeaks();
 
 const RUN = fileURLToPath(new URL('../../dist/tools/bench/run.js', import.meta.url));
+/** How long it may take, in ms: it would go on after the test. */
+const LIMIT = 240_000;
 
 test('the benchmark of vhost-user loses no frame, and tells what both ends reach beside DPDK', async () => {
   const file = join(peerFolder(), 'report.json');
   const pattern = '^(front end send|back end receive) 64 B batch 32$';
   const args = [RUN, 'user', file, 'quick', pattern];
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, args);
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { timeout: LIMIT });
   // A case that failed, or a frame that was lost, would stand there.
   expect(stderr).toBe('');
   expect(stdout).toBe('1/2 front end send 64 B batch 32\n2/2 back end receive 64 B batch 32\n');
