@@ -7,7 +7,7 @@ import type { BackendCommandOptions } from './options.js';
 import { type BackendReporter, jsonReporter, terminalReporter } from './reporter.js';
 import { type Outlet, outletOf } from './targets.js';
 
-/** Serves until something stops it. Returns the exit code. */
+/** Serves until something stops it, or has nothing to serve with any more. Returns the exit code. */
 export async function backend(options: BackendCommandOptions, stop: AbortSignal): Promise<number> {
   const write = (text: string) => process.stdout.write(text);
   const reporter =
@@ -23,7 +23,7 @@ export async function backend(options: BackendCommandOptions, stop: AbortSignal)
       servers.push(serve(path, outlets[i] as Outlet, options, reporter));
     });
     reporter.listening(paths);
-    reason = await end(stop, duration);
+    reason = await end(either(stop, outlets), duration);
   } finally {
     for (const server of servers) server.close();
     await Promise.all(outlets.map((outlet) => outlet.close()));
@@ -52,6 +52,16 @@ function serve(
   server.on('disconnect', (device, error) => reporter.disconnected(path, device, error));
   server.on('error', (error) => reporter.failed(path, error.message));
   return server;
+}
+
+/** Aborted when it is to stop, or where frames went is gone. */
+function either(stop: AbortSignal, outlets: readonly Outlet[]): AbortSignal {
+  const ending = new AbortController();
+  for (const signal of [stop, ...outlets.flatMap(({ gone }) => gone ?? [])]) {
+    if (signal.aborted) ending.abort(signal.reason);
+    signal.addEventListener('abort', () => ending.abort(signal.reason), { once: true });
+  }
+  return ending.signal;
 }
 
 /** Why it is to end, once it is. */

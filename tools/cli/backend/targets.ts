@@ -13,6 +13,8 @@ export interface Outlet {
   serve(device: VhostUserDevice): void;
   /** What it did so far, for the summary. */
   readonly counts: Readonly<Record<string, number>>;
+  /** Aborted when nothing goes there any more; {@link Outlet.close} throws why. */
+  readonly gone?: AbortSignal;
   close(): Promise<void>;
 }
 
@@ -55,10 +57,11 @@ export async function tap(name: string): Promise<Outlet> {
   const receiving = (async () => {
     for await (const frames of port) if (latest) await give(latest, frames, 0);
   })();
-  // Its end is waited for in close(); until then nobody is to hear of it.
-  receiving.catch(() => {});
+  const gone = new AbortController();
+  receiving.catch(() => gone.abort());
   return {
     counts: {},
+    gone: gone.signal,
     serve(device) {
       latest = device;
       device.onFrames((frames) => port.send(frames).catch(unlessGone));
