@@ -1,12 +1,14 @@
 /** Our back end, and DPDK's virtio-user in front of it. */
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { VhostUserBackend, type VhostUserDevice } from '../../lib/index.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { cli } from '../support/cli.js';
-import { until } from '../support/host.js';
+import { tapName, until } from '../support/host.js';
+import { ip } from '../support/network.js';
 import { kept, socketPath } from '../support/sockets.js';
 import { Testpmd, virtioUserPort } from '../support/testpmd.js';
+import { Wire } from '../support/wire.js';
 
 holdNothingLeaks();
 
@@ -68,10 +70,13 @@ test('two queue pairs of DPDK are served', async () => {
   const { devices, errors } = echo(path);
   const testpmd = await Testpmd.start({
     port: virtioUserPort(path, { queues: 2 }),
-    forward: 'txonly',
+    forward: 'io',
     queues: 2,
+    start: false,
   });
-  await until(() => [0, 1].every((pair) => received(devices[0], pair) > 500), 'frames of both');
+  // It sends a few bursts by each, and more by one only while they come back by that.
+  await testpmd.command('start tx_first 4');
+  await until(() => [0, 1].every((pair) => received(devices[0], pair) > 2000), 'frames of both');
   expect(errors).toEqual([]);
   await testpmd.stop();
 });
@@ -128,14 +133,63 @@ test('the command joins two DPDKs', async () => {
 
 test('the command joins a DPDK and a TAP', async () => {
   const path = socketPath();
-  const name = `vub${process.pid}`.slice(0, 15);
+  const name = tapName();
   const run = cli(['backend', '--socket', path, '--to', `tap:${name}`]);
   await run.line('listening');
   const received = () =>
     Number(readFileSync(`/sys/class/net/${name}/statistics/rx_packets`, 'utf8'));
   const source = await Testpmd.start({ port: virtioUserPort(path), forward: 'txonly' });
   await until(() => received() > 2000, 'frames on the host’s side');
+  await source.command('stop');
+  await source.command('set fwd rxonly');
+  await source.command('start');
+  const before = (await source.stats()).rxPackets;
+  const wire = new Wire(name);
+  cleanup(() => wire.close());
+  await wire.send(
+    100,
+    () => 64,
+    () => 0,
+  );
+  await source.statsOnce(({ rxPackets }) => rxPackets >= before + 100);
   await source.stop();
   run.child.kill('SIGINT');
   expect({ code: await run.exitCode(), stderr: run.stderr }).toEqual({ code: 0, stderr: '' });
+});
+
+test('the command goes on when a DPDK dies with frames under way, of which it hears late', async () => {
+  const path = socketPath();
+  const name = tapName();
+  const run = cli(['backend', '--socket', path, '--to', `tap:${name}`]);
+  await run.line('listening');
+  const received = () =>
+    Number(readFileSync(`/sys/class/net/${name}/statistics/rx_packets`, 'utf8'));
+  // Rings of more frames than the port has room for: some wait in memory that is gone when it finds them and the end.
+  const port = virtioUserPort(path, { more: ',queue_size=1024' });
+  for (let round = 0; round < 2; round++) {
+    const before = received();
+    const source = await Testpmd.start({ port, forward: 'txonly' });
+    await until(() => received() > before + 2000, 'frames on the host’s side');
+    run.child.kill('SIGSTOP');
+    // When it answers, its ring has long been full.
+    await source.stats();
+    await source.kill();
+    run.child.kill('SIGCONT');
+  }
+  run.child.kill('SIGINT');
+  expect({ code: await run.exitCode(), stderr: run.stderr }).toEqual({ code: 0, stderr: '' });
+});
+
+test('the command ends when its TAP is gone, and says why', async () => {
+  const path = socketPath();
+  const name = tapName();
+  const run = cli(['backend', '--socket', path, '--to', `tap:${name}`]);
+  await run.line('listening');
+  const source = await Testpmd.start({ port: virtioUserPort(path), forward: 'txonly' });
+  await run.line('started');
+  ip(`link del ${name}`);
+  expect(await run.exitCode()).toBe(1);
+  expect(run.stderr).toContain('ENODEV');
+  expect(existsSync(path)).toBe(false);
+  await source.kill();
 });
