@@ -111,7 +111,8 @@ export class FrameBatch {
 
   #vector(address: number, length: number): void {
     const at = this.#used++ * VECTOR_WORDS;
-    this.vectors[at] = address % WORD_RANGE;
+    // The low word: a remainder of such numbers would be a call.
+    this.vectors[at] = address;
     this.vectors[at + 1] = address / WORD_RANGE;
     this.vectors[at + 2] = length;
     this.vectors[at + 3] = 0;
