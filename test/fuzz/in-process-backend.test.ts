@@ -242,11 +242,7 @@ class Case {
   /** Takes what was sent. */
   #drain(): void {
     const [, far] = this.#sockets;
-    for (
-      let got = far.receive(this.#buffer);
-      got && got.size > 0;
-      got = far.receive(this.#buffer)
-    ) {
+    while ((far.receive(this.#buffer)?.size ?? 0) > 0) {
       this.#sent++;
       see(this.#sights, 'sent');
     }
