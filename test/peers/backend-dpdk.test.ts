@@ -3,7 +3,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { VhostUserBackend, type VhostUserDevice } from '../../lib/index.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
-import { cli } from '../support/cli.js';
+import { cli, type Run } from '../support/cli.js';
 import { tapName, until } from '../support/host.js';
 import { ip } from '../support/network.js';
 import { kept, socketPath } from '../support/sockets.js';
@@ -113,6 +113,24 @@ test('a DPDK that listens goes on with another of our back ends', async () => {
   await testpmd.stop();
 });
 
+/** The command between a socket and a TAP of its own. */
+async function joinedToTap() {
+  const path = socketPath();
+  const name = tapName();
+  const run = cli(['backend', '--socket', path, '--to', `tap:${name}`]);
+  await run.line('listening');
+  /** Frames on the host's side. */
+  const arrived = () =>
+    Number(readFileSync(`/sys/class/net/${name}/statistics/rx_packets`, 'utf8'));
+  return { path, name, run, arrived };
+}
+
+/** Told to end, it has nothing to complain of. */
+async function expectGoodEnd(run: Run): Promise<void> {
+  run.child.kill('SIGINT');
+  expect({ code: await run.exitCode(), stderr: run.stderr }).toEqual({ code: 0, stderr: '' });
+}
+
 test('the command joins two DPDKs', async () => {
   const [one, other] = [socketPath(), socketPath()];
   const run = cli(['backend', '--socket', one, '--to', `socket:${other}`, '--json']);
@@ -127,19 +145,13 @@ test('the command joins two DPDKs', async () => {
   await sink.statsOnce(({ rxPackets }) => rxPackets > 5000);
   await source.stop();
   await sink.stop();
-  run.child.kill('SIGINT');
-  expect({ code: await run.exitCode(), stderr: run.stderr }).toEqual({ code: 0, stderr: '' });
+  await expectGoodEnd(run);
 });
 
 test('the command joins a DPDK and a TAP', async () => {
-  const path = socketPath();
-  const name = tapName();
-  const run = cli(['backend', '--socket', path, '--to', `tap:${name}`]);
-  await run.line('listening');
-  const received = () =>
-    Number(readFileSync(`/sys/class/net/${name}/statistics/rx_packets`, 'utf8'));
+  const { path, name, run, arrived } = await joinedToTap();
   const source = await Testpmd.start({ port: virtioUserPort(path), forward: 'txonly' });
-  await until(() => received() > 2000, 'frames on the host’s side');
+  await until(() => arrived() > 2000, 'frames on the host’s side');
   await source.command('stop');
   await source.command('set fwd rxonly');
   await source.command('start');
@@ -153,38 +165,28 @@ test('the command joins a DPDK and a TAP', async () => {
   );
   await source.statsOnce(({ rxPackets }) => rxPackets >= before + 100);
   await source.stop();
-  run.child.kill('SIGINT');
-  expect({ code: await run.exitCode(), stderr: run.stderr }).toEqual({ code: 0, stderr: '' });
+  await expectGoodEnd(run);
 });
 
 test('the command goes on when a DPDK dies with frames under way, of which it hears late', async () => {
-  const path = socketPath();
-  const name = tapName();
-  const run = cli(['backend', '--socket', path, '--to', `tap:${name}`]);
-  await run.line('listening');
-  const received = () =>
-    Number(readFileSync(`/sys/class/net/${name}/statistics/rx_packets`, 'utf8'));
+  const { path, run, arrived } = await joinedToTap();
   // Rings of more frames than the port has room for: some wait in memory that is gone when it finds them and the end.
   const port = virtioUserPort(path, { more: ',queue_size=1024' });
   for (let round = 0; round < 2; round++) {
-    const before = received();
+    const before = arrived();
     const source = await Testpmd.start({ port, forward: 'txonly' });
-    await until(() => received() > before + 2000, 'frames on the host’s side');
+    await until(() => arrived() > before + 2000, 'frames on the host’s side');
     run.child.kill('SIGSTOP');
     // When it answers, its ring has long been full.
     await source.stats();
     await source.kill();
     run.child.kill('SIGCONT');
   }
-  run.child.kill('SIGINT');
-  expect({ code: await run.exitCode(), stderr: run.stderr }).toEqual({ code: 0, stderr: '' });
+  await expectGoodEnd(run);
 });
 
 test('the command ends when its TAP is gone, and says why', async () => {
-  const path = socketPath();
-  const name = tapName();
-  const run = cli(['backend', '--socket', path, '--to', `tap:${name}`]);
-  await run.line('listening');
+  const { path, name, run } = await joinedToTap();
   const source = await Testpmd.start({ port: virtioUserPort(path), forward: 'txonly' });
   await run.line('started');
   ip(`link del ${name}`);
