@@ -2,6 +2,7 @@
 import { GuestMemory } from '../host/guest-memory.js';
 import { native } from '../native.js';
 import { placeVring, type VringAddresses, vringBytes } from '../vring/layout.js';
+import { CACHE_LINE } from './send-arena.js';
 
 /** A range of guest memory. */
 export interface BufferArea {
@@ -33,12 +34,12 @@ export interface PortMemoryOptions {
 }
 
 /** Two frames of any length fit, however small the ring. */
-const LEAST_TRANSMIT = 2 * 65_664;
+const LEAST_TRANSMIT = 2 * (65_600 + CACHE_LINE);
 
 /**
  * One region with, for each pair, `queueSize` descriptors for each ring, as many receive buffers of
- * `bufferSize` bytes, and room to send as much, each frame on cache lines of its own. A guest address is an offset in the region;
- * pages that nothing was written to take no memory.
+ * `bufferSize` bytes, and room to send as much, each frame on cache lines of its own. A guest address is an
+ * offset in the region; pages that nothing was written to take no memory.
  */
 export function createPortMemory(options: PortMemoryOptions): PortMemory {
   const { queueSize, bufferSize, queuePairs, fd } = options;
@@ -49,7 +50,10 @@ export function createPortMemory(options: PortMemoryOptions): PortMemory {
     return at;
   };
   const receiveBytes = queueSize * bufferSize;
-  const transmitBytes = Math.max(queueSize * roundUp(bufferSize + 64, 64), LEAST_TRANSMIT);
+  const transmitBytes = Math.max(
+    queueSize * roundUp(bufferSize + CACHE_LINE, CACHE_LINE),
+    LEAST_TRANSMIT,
+  );
   const placed = Array.from({ length: queuePairs }, () => ({
     receive: place(vringBytes(queueSize)),
     transmit: place(vringBytes(queueSize)),

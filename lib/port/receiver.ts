@@ -4,11 +4,11 @@ import { copyBytes } from '../host/copy-bytes.js';
 import type { EventFd } from '../host/event-fd.js';
 import { Frame, LONGEST_FRAME, SHORTEST_FRAME } from '../net/frame.js';
 import {
+  clearOffload,
   copyOffload,
   type HeaderLength,
   NUM_BUFFERS_OFFSET,
   type Offload,
-  plainOffload,
   readHeader,
   readU16,
 } from '../net/header.js';
@@ -19,8 +19,6 @@ import type { BufferArea } from './port-memory.js';
 
 /** Most frames of a batch. */
 export const MAX_BATCH = 64;
-
-const PLAIN = plainOffload();
 
 export class Receiver {
   readonly #ring: VringDriver;
@@ -199,7 +197,7 @@ export class Receiver {
       const at = start / 4;
       const last = words[at + 2] as number;
       if (words[at] === 0 && words[at + 1] === 0 && (last & 0xffff) === 0) {
-        copyOffload(PLAIN, offload);
+        clearOffload(offload);
         return this.#mergeable ? last >>> 16 : 1;
       }
     }

@@ -230,7 +230,7 @@ class Case {
     this.#drain();
     for (const [i, ring] of this.#rings.entries()) {
       // A chain of no bytes may lie between those that a merged frame takes.
-      const merged = (this.#features & bit(VIRTIO_NET_F_MRG_RXBUF)) !== 0n;
+      const merged = hasBit(this.#features, VIRTIO_NET_F_MRG_RXBUF);
       ring.check(i === 0 && !merged ? 1 : 0, i === 0 ? MEMORY : 0);
       const broken = ring.events.err.read() > 0;
       if (broken) see(this.#sights, `a broken ring ${i}`);
