@@ -18,3 +18,10 @@ export function disconnected(when: string): StateError {
     'connect again; its own log says why it went',
   );
 }
+
+/** What a request fails with whose back end went away, and said nothing against it. */
+const GONE = ['ERR_VHOST_USER_DISCONNECTED', 'ERR_CLOSED', 'EPIPE', 'ECONNRESET'];
+
+export function isDisconnect(error: unknown): boolean {
+  return GONE.includes((error as { code?: string }).code ?? '');
+}

@@ -17,7 +17,7 @@ export interface VhostUserFrontendOptions {
   protocolFeatures?: bigint;
   /**
    * ms from the loss of the connection, or an attempt that failed, to the next attempt, 1 to 2^31 - 1; or never to
-   * try again. Default: 500.
+   * try again. Rings that run, and those that are started meanwhile, are served by the next back end. Default: 500.
    */
   reconnect?: number | 'never';
   /** ms that the back end may take to answer a request, 1 to 2^31 - 1. Default: 10 000. */

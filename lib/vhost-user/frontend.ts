@@ -13,7 +13,7 @@ import type { BackendConfig, QueuePairState, VhostBackend, VringConfig } from '.
 import type { DirtyLog } from '../vhost/dirty-log.js';
 import { checkPairCount } from '../vhost/queue-rules.js';
 import { getConfig, sendRarp, setConfig, setMtu } from './device-requests.js';
-import { disconnected } from './errors.js';
+import { disconnected, isDisconnect } from './errors.js';
 import { type Connected, FrontendLink } from './frontend-link.js';
 import { checkFrontendOptions, type VhostUserFrontendOptions } from './frontend-options.js';
 import { FrontendService } from './frontend-service.js';
@@ -43,6 +43,8 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
   readonly #inflight = new InflightArea();
   #log: DirtyLog | undefined;
   #mtu: number | undefined;
+  /** Whether a back end ever served rings. */
+  #served = false;
 
   private constructor(connected: Connected) {
     super(connected);
@@ -75,8 +77,10 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
     this.#service = service;
     await this.inTurn(async () => {
       try {
-        if (this.session) await service.bringUp(this.session, this.#log);
-        else if (!this.hopeful) throw disconnected('and nobody is to make it again');
+        await this.#begin(async (session) => {
+          if (session) await service.bringUp(session, this.#log);
+          else if (!this.hopeful) throw disconnected('and nobody is to make it again');
+        });
       } catch (error) {
         this.#forget(service);
         throw error;
@@ -103,7 +107,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
       if (service.serves(index)) {
         throw new StateError('ERR_BUSY', `ring ${index} is served already`);
       }
-      await service.startRing(this.session, index, ring, this.#log);
+      await this.#begin((session) => service.startRing(session, index, ring, this.#log));
     });
   }
 
@@ -185,6 +189,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
     if (!this.#service) return;
     this.#service.recover();
     await this.#service.bringUp(session, this.#log);
+    this.#served = true;
   }
 
   protected async release(): Promise<void> {
@@ -193,6 +198,22 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
     if (service) await this.#takeDown(service);
     this.#log?.release(this);
     this.#log = undefined;
+  }
+
+  /**
+   * Begins to serve something in the session, or without one: then the next does. So it does where this one ends
+   * meanwhile, unless none ever served: who hangs up on the first rings may mean to refuse them.
+   */
+  async #begin(work: (session: Session | undefined) => Promise<void>): Promise<void> {
+    const { session } = this;
+    try {
+      await work(session);
+      if (session) this.#served = true;
+    } catch (error) {
+      if (!session?.closed || !this.#served || this.closed || !isDisconnect(error)) throw error;
+      logVhostUser('the next back end begins with it: %o', error);
+      await work(undefined);
+    }
   }
 
   async #takeDown(service: FrontendService): Promise<void> {
