@@ -131,7 +131,7 @@ export abstract class FrontendLink extends EventEmitter<VhostUserFrontendEvents>
   #adopt(session: Session): void {
     this.session = session;
     this.#protocolFeatures = session.protocolFeatures;
-    session.onConfigChanged = () => this.emit('config');
+    session.onConfigChanged = () => this.#tell(() => this.emit('config'));
     session.connection.once('close', (error) => this.#lose(session, error));
   }
 
@@ -141,7 +141,7 @@ export abstract class FrontendLink extends EventEmitter<VhostUserFrontendEvents>
     if (this.#end.signal.aborted) return;
     this.lost();
     if (!this.closed) void this.#reconnect();
-    this.emit('link', false, error);
+    this.#tell(() => this.emit('link', false, error));
   }
 
   async #reconnect(): Promise<void> {
@@ -174,6 +174,17 @@ export abstract class FrontendLink extends EventEmitter<VhostUserFrontendEvents>
       throw error;
     }
     this.#adopt(session);
-    this.emit('link', true);
+    this.#tell(() => this.emit('link', true));
+  }
+
+  /** What a listener throws is an uncaughtException, and no fault of the session that it is told of. */
+  #tell(event: () => void): void {
+    try {
+      event();
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 }

@@ -13,6 +13,7 @@ import { expectCode } from '../support/errors.js';
 import { FakeBackEnd } from '../support/fake-back-end.js';
 import { frontendRig } from '../support/frontend-rig.js';
 import { until } from '../support/host.js';
+import { runModule } from '../support/node-child.js';
 import { kept, socketPath } from '../support/sockets.js';
 import { aWhile } from '../support/turns.js';
 
@@ -246,4 +247,37 @@ test('a ring that the back end gives up is told of, unless it tells itself', asy
   fake.session.eventFd('SET_VRING_ERR 1').signal();
   await until(() => given.length > 0, 'the ring is told of');
   expect(given).toEqual([1]);
+});
+
+test("what listeners of 'link' and 'config' throw is an uncaughtException, and costs no session", async () => {
+  const { code, stdout, stderr } = await runModule(`
+    import { setTimeout } from 'node:timers/promises';
+    import * as vhost from './lib/index.js';
+    const path = './front-end.sock';
+    process.on('uncaughtException', ({ message }) => console.log('caught', message));
+    const config = new Uint8Array(6);
+    const backend = vhost.VhostUserBackend.listen({ path, config });
+    const frontend = await vhost.VhostUserFrontend.open({ path, reconnect: 5 });
+    frontend.on('link', (up) => {
+      throw new Error(up ? 'up' : 'down');
+    });
+    frontend.on('config', () => {
+      throw new Error('config');
+    });
+    let connections = 0;
+    backend.on('connect', () => connections++);
+    for (const device of backend.devices) device.close();
+    await setTimeout(5);
+    while (!frontend.linkUp) await setTimeout(1);
+    for (const device of backend.devices) device.setConfig(0, config);
+    await setTimeout(100);
+    console.log(connections, 'connection', frontend.linkUp);
+    await frontend.close();
+    backend.close();
+  `);
+  expect({ code, stdout, stderr }).toEqual({
+    code: 0,
+    stdout: 'caught down\ncaught up\ncaught config\n1 connection true\n',
+    stderr: '',
+  });
 });
