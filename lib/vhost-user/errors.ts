@@ -19,8 +19,14 @@ export function disconnected(when: string): StateError {
   );
 }
 
+/** What sending fails with where the other end has closed. What it said before is still to be read, and its end with it. */
+const HUNG_UP = ['EPIPE', 'ECONNRESET'];
 /** What a request fails with whose back end went away, and said nothing against it. */
-const GONE = ['ERR_VHOST_USER_DISCONNECTED', 'ERR_CLOSED', 'EPIPE', 'ECONNRESET'];
+const GONE = ['ERR_VHOST_USER_DISCONNECTED', 'ERR_CLOSED', ...HUNG_UP];
+
+export function isHangUp(error: unknown): boolean {
+  return HUNG_UP.includes((error as { code?: string }).code ?? '');
+}
 
 export function isDisconnect(error: unknown): boolean {
   return GONE.includes((error as { code?: string }).code ?? '');

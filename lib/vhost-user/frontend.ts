@@ -13,7 +13,7 @@ import type { BackendConfig, QueuePairState, VhostBackend, VringConfig } from '.
 import type { DirtyLog } from '../vhost/dirty-log.js';
 import { checkPairCount } from '../vhost/queue-rules.js';
 import { getConfig, sendRarp, setConfig, setMtu } from './device-requests.js';
-import { disconnected, isDisconnect } from './errors.js';
+import { disconnected, isDisconnect, isHangUp } from './errors.js';
 import { type Connected, FrontendLink } from './frontend-link.js';
 import { checkFrontendOptions, type VhostUserFrontendOptions } from './frontend-options.js';
 import { FrontendService } from './frontend-service.js';
@@ -210,6 +210,8 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
       await work(session);
       if (session) this.#served = true;
     } catch (error) {
+      // It may be that nothing more was sent that would have told.
+      if (isHangUp(error)) session?.close(error as Error);
       if (!session?.closed || !this.#served || this.closed || !isDisconnect(error)) throw error;
       logVhostUser('the next back end begins with it: %o', error);
       await work(undefined);

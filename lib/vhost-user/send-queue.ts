@@ -3,6 +3,7 @@ import { StateError } from '../errors.js';
 import type { Descriptor } from '../host/descriptor.js';
 import { ReceivedDescriptor, type UnixSocket } from '../host/unix-socket.js';
 import { logVhostUser } from '../log.js';
+import { isHangUp } from './errors.js';
 
 /** Messages that wait at a time. The kernel holds over a hundred before the first has to. */
 const MOST_WAITING = 64;
@@ -11,9 +12,6 @@ const MOST_WAITING = 64;
  * lets its socket fill up is one that hangs, or nearly so.
  */
 const RETRY_AFTER = 2;
-
-/** The other end has closed. What it said before is still to be read, and its end with it. */
-const GONE = ['EPIPE', 'ECONNRESET'];
 
 interface Waiting {
   /** What has not been sent of it. */
@@ -86,8 +84,7 @@ export class SendQueue {
     } catch (error) {
       logVhostUser('not sent: %o', error);
       this.close();
-      const { code = '' } = error as { code?: string };
-      if (!GONE.includes(code)) this.#onFailure(error as Error);
+      if (!isHangUp(error)) this.#onFailure(error as Error);
     }
   }
 }

@@ -1,10 +1,18 @@
 /** A start whose back end goes away before it is done: the next one's, once one has served. */
 import { describe, expect, test } from 'vitest';
-import type { VhostUserFrontendOptions } from '../../lib/index.js';
+import {
+  bit,
+  VHOST_USER_PROTOCOL_F_MQ,
+  VHOST_USER_PROTOCOL_F_REPLY_ACK,
+  type VhostUserFrontendOptions,
+} from '../../lib/index.js';
+import { frontendOn } from '../support/both-ends.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode } from '../support/errors.js';
 import { frontendRig } from '../support/frontend-rig.js';
+import { holdingBackEnd } from '../support/holding-back-end.js';
 import { until } from '../support/host.js';
+import { socketPath } from '../support/sockets.js';
 
 holdNothingLeaks();
 
@@ -64,6 +72,22 @@ describe('a start whose back end goes away in it', () => {
     fake.options.trouble = {};
     await until(() => frontend.linkUp, 'the link comes up');
     expect(startedIn(fake.session)).toEqual([0, 1, 2, 3]);
+  });
+
+  test('that went before this process heard of it, as well', async () => {
+    const path = socketPath();
+    const backend = await holdingBackEnd(path);
+    // With no more than this there is no status to take back, which would tell that nobody is there.
+    const protocolFeatures = bit(VHOST_USER_PROTOCOL_F_MQ) | bit(VHOST_USER_PROTOCOL_F_REPLY_ACK);
+    const { frontend, config } = await frontendOn(path, { protocolFeatures });
+    await frontend.start(config);
+    await frontend.stop();
+    const gone = backend.kill();
+    // The event loop is busy meanwhile.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    await frontend.start(config);
+    expect([frontend.running, frontend.linkUp]).toEqual([true, false]);
+    await gone;
   });
 
   test('can be stopped, and closed, before there is a next', async () => {
