@@ -113,6 +113,8 @@ export class FrontendService {
   async stopRing(session: Session | undefined, index: number): Promise<number> {
     const ring = this.#rings.get(index) as ServedRing;
     const base = await stopOrRecover(ring, this, session);
+    // What the record says of this ring is over, and the next back end would believe it: its driver may begin anew.
+    if (!session || session.closed) this.#inflight.forget();
     this.#remove(index);
     return base;
   }

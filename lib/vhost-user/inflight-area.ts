@@ -13,11 +13,14 @@ export class InflightArea {
   #queueSize = 0;
 
   /**
-   * Gives the back end the area that the one before it had, or asks for a new one. Nothing where it keeps none.
-   * `queues`: rings at most; `size`: descriptors of the largest.
+   * Gives the back end the area that the one before it had, or asks for a new one. Nothing where it keeps none: then
+   * what lies in the area is over. `queues`: rings at most; `size`: descriptors of the largest.
    */
   async share(session: Session, queues: number, size: number): Promise<void> {
-    if (!session.has(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD)) return;
+    if (!session.has(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD)) {
+      this.forget();
+      return;
+    }
     this.#area ??= await this.#obtain(session, queues, Math.max(size, LEAST_QUEUE_SIZE));
     if (!this.#area) return;
     const { where, file } = this.#area;
@@ -33,7 +36,7 @@ export class InflightArea {
     );
   }
 
-  /** What begins anew has nothing in flight. */
+  /** What lies in the area is over: nothing is in flight, or it was served by who kept no record. */
   forget(): void {
     this.#area?.file.close();
     this.#area = undefined;

@@ -2,12 +2,15 @@
 import { writeSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import {
+  bit,
   EventFd,
   UnixSocket,
+  VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD,
   VhostUserConnection,
   VhostUserFrontend,
   type VhostUserMessage,
 } from '../../lib/index.js';
+import { FRONTEND_PROTOCOL_FEATURES } from '../../lib/vhost-user/handshake.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode } from '../support/errors.js';
 import { FakeBackEnd } from '../support/fake-back-end.js';
@@ -101,6 +104,35 @@ describe('a front end whose back end goes away', () => {
       .payloads('SET_VRING_NUM')
       .map((ring) => (ring as { index: number }).index);
     expect(rings).toEqual([1, 2]);
+  });
+
+  test('gives the next one no record of what is in flight where one served that kept none', async () => {
+    const { fake, frontend, config } = await frontendRig();
+    await frontend.start(config);
+    const protocolFeatures =
+      FRONTEND_PROTOCOL_FEATURES & ~bit(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
+    fake.options = { protocolFeatures };
+    fake.session.connection.close();
+    const second = await fake.sessionOf(1);
+    await until(() => second.status === 0xfn, 'it serves');
+    fake.options = {};
+    second.connection.close();
+    const third = await fake.sessionOf(2);
+    await until(() => third.status === 0xfn, 'it serves');
+    expect(third.requests).toContain('GET_INFLIGHT_FD');
+  });
+
+  test('nor where a ring was stopped meanwhile, whose driver may begin anew', async () => {
+    const { fake, frontend, config } = await frontendRig();
+    await frontend.start(config);
+    const stopped = new Promise((resolve) =>
+      frontend.once('link', () => resolve(frontend.stopRing(1))),
+    );
+    fake.session.connection.close();
+    expect(await stopped).toBe(0);
+    const next = await fake.sessionOf(1);
+    await until(() => next.status === 0xfn, 'it serves');
+    expect(next.requests).toContain('GET_INFLIGHT_FD');
   });
 
   test('does not go on with one that lacks what its driver took, and tries again', async () => {
