@@ -47,7 +47,12 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
       'stream',
       mode === undefined ? {} : { mode },
     );
-    backend.#accept();
+    try {
+      backend.#accept();
+    } catch (error) {
+      backend.close();
+      throw error;
+    }
     return backend;
   }
 
@@ -86,33 +91,46 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
   }
 
   #accept(): void {
-    this.#listener?.onConnection(() => {
-      let socket: UnixSocket | undefined;
+    this.#listener?.onConnection(() => this.#acceptOne());
+  }
+
+  #acceptOne(): void {
+    let device: VhostUserDevice | undefined;
+    try {
+      const socket = this.#listener?.accept();
+      if (socket) device = this.#serve(socket);
+    } catch (error) {
+      this.#pause(error as Error);
+    }
+    if (device) this.emit('connect', device);
+  }
+
+  /** It would fail at once again: whoever waits, waits. */
+  #pause(error: Error): void {
+    this.#listener?.offConnection();
+    this.#timer = setTimeout(() => {
       try {
-        socket = this.#listener?.accept();
-      } catch (error) {
-        // It would fail at once again: whoever waits, waits.
-        this.#listener?.offConnection();
-        this.#timer = setTimeout(() => this.#accept(), PAUSE);
-        this.#report(error as Error);
+        this.#accept();
+      } catch (again) {
+        this.#pause(again as Error);
       }
-      if (socket) this.#serve(socket);
-    });
+    }, PAUSE);
+    this.#report(error);
   }
 
   #connect(retryEvery: number): void {
     const again = () => {
       if (!this.#closed) this.#timer = setTimeout(() => this.#connect(retryEvery), retryEvery);
     };
-    let socket: UnixSocket;
+    let device: VhostUserDevice;
     try {
-      socket = UnixSocket.connect(this.path, 'stream');
+      device = this.#serve(UnixSocket.connect(this.path, 'stream'), again);
     } catch (error) {
       again();
       if (!NOBODY.includes((error as { code?: string }).code ?? '')) this.#report(error as Error);
       return;
     }
-    this.#serve(socket, again);
+    this.emit('connect', device);
   }
 
   /** An `'error'` that nobody listens for would end the process. */
@@ -120,7 +138,12 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
     if (this.listenerCount('error') > 0) this.emit('error', error);
   }
 
-  #serve(socket: UnixSocket, ended?: () => void): void {
+  /**
+   * Begins to serve who connected; whoever is told of that comes after it, for what a listener throws is an
+   * uncaughtException, and no front-end's loss. Throws where there is no descriptor left to wait for its requests with;
+   * then the connection is over.
+   */
+  #serve(socket: UnixSocket, ended?: () => void): VhostUserDevice {
     const connection = new VhostUserConnection(socket, { role: 'answers' });
     const state = new BackendState(this.#limits, {
       started: () => this.emit('start', device),
@@ -132,6 +155,12 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
       failed: (error) => connection.close(error),
     });
     const device = new VhostUserDevice(state, socket.peer, (error) => connection.close(error));
+    try {
+      serveRequests(connection, state, this.#options);
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
     connection.on('close', (error) => {
       state.close();
       this.#devices.delete(device);
@@ -139,11 +168,6 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
       ended?.();
     });
     this.#devices.add(device);
-    try {
-      this.emit('connect', device);
-    } finally {
-      // What a listener throws is an uncaughtException, and no front-end's loss.
-      if (!connection.closed) serveRequests(connection, state, this.#options);
-    }
+    return device;
   }
 }
