@@ -71,13 +71,15 @@ function answer(
     connection.sendReply(name, 1n as never);
     return;
   }
-  // What it led to may have ended the connection.
-  if (!connection.closed) {
+  try {
+    // What it led to may have ended the connection.
+    if (connection.closed) return;
     if (own && reply) {
       connection.sendReply(name, reply.payload, reply.descriptor ? [reply.descriptor] : []);
     } else if (acknowledged) connection.sendReply(name, 0n as never);
+  } finally {
+    reply?.descriptor?.close();
   }
-  reply?.descriptor?.close();
 }
 
 function handle(state: BackendState, hooks: SessionHooks, request: AnyRequest) {

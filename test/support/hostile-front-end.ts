@@ -1,12 +1,14 @@
 /** What the tests of hostile front-ends have in common: a back end that is up, and what must still work after it all. */
-import { readdirSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { Frame } from '../../lib/index.js';
 import { type DescriptorFields, writeDescriptor } from './descriptor.js';
 import { backendOf, FEATURES, FrontEnd, numbered, PROTOCOL, RINGS } from './front-end.js';
+import { openFiles } from './leaks.js';
 import { le } from './vhost-user.js';
 
-export const openFds = () => readdirSync('/proc/self/fd').length;
+/** How many descriptors this process has open; those only whose file is named so, as `'memfd'` or `'eventfd'`. */
+export const openFds = (named = '') =>
+  openFiles().filter((file) => named === '' || file.includes(named)).length;
 
 /** A back end that keeps copies of what came, and a front-end that is up. */
 export async function up(options: Parameters<typeof backendOf>[0] = {}, features = FEATURES) {

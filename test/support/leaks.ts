@@ -17,7 +17,7 @@ export interface LeakSnapshot {
 
 /** What this process holds now. */
 export async function leakSnapshot(): Promise<LeakSnapshot> {
-  return { fds: openFds(), threads: kernelThreads(), mappings: mappings(), taps: taps() };
+  return { fds: openFiles(), threads: kernelThreads(), mappings: mappings(), taps: taps() };
 }
 
 /**
@@ -61,7 +61,8 @@ function collect(names: readonly string[], read: (name: string) => string | unde
   return found;
 }
 
-function openFds(): string[] {
+/** Open descriptors, as in {@link LeakSnapshot}. */
+export function openFiles(): string[] {
   return collect(
     readdirSync('/proc/self/fd'),
     (fd) => `${fd} ${readlinkSync(`/proc/self/fd/${fd}`)}`,
