@@ -121,6 +121,11 @@ export const HOST_HINTS: Readonly<Record<string, Hints>> = {
     EROFS: 'the file system of the socket is read-only: use a path below /run',
     ENAMETOOLONG: SOCKET_PATH,
   },
+  'getsockopt(SO_TYPE)': {
+    ENOTSOCK: 'the descriptor is no socket: pass one of a connected unix socket',
+    EAFNOSUPPORT: 'the socket is of another family: pass a connected unix socket',
+    EPROTOTYPE: 'the unix socket is of another type: both ends must agree on it',
+  },
   'sendmsg(AF_UNIX)': {
     EPIPE: 'the other end closed the connection',
     ECONNRESET: 'the other end closed the connection and had not read everything',

@@ -231,6 +231,7 @@ export interface Native {
   unixAccept(fd: Fd): Fd | Errno;
   unixConnect(fd: Fd, path: string): number;
   unixPeer(fd: Fd): { pid: number; uid: number; gid: number } | Errno;
+  unixType(fd: Fd): number;
   unixSend(fd: Fd, bytes: Uint8Array, fds: readonly Fd[]): number;
   unixReceive(fd: Fd, buffer: Uint8Array, mostFds: number): Received | Errno;
 

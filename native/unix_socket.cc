@@ -71,6 +71,22 @@ static Napi::Value Peer(const Napi::CallbackInfo& info) {
   return object;
 }
 
+// unixType(fd): SOCK_STREAM or another of a descriptor that somebody else opened; -ENOTSOCK for
+// what is no socket, -EAFNOSUPPORT for one of another family.
+static Napi::Value Type(const Napi::CallbackInfo& info) {
+  int fd = FdArg(info, 0);
+  int family = 0;
+  int type = 0;
+  socklen_t size = sizeof family;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0) {
+    return Result(info.Env(), -errno);
+  }
+  if (family != AF_UNIX) return Result(info.Env(), -EAFNOSUPPORT);
+  size = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0) return Result(info.Env(), -errno);
+  return Result(info.Env(), type);
+}
+
 // Room for the control message of a full load of descriptors.
 struct Control {
   alignas(struct cmsghdr) uint8_t bytes[CMSG_SPACE(sizeof(int) * kMostFds)] = {};
@@ -169,6 +185,7 @@ void InitUnixSocket(Napi::Env env, Napi::Object exports) {
   Export(env, exports, "unixAccept", Accept);
   Export(env, exports, "unixConnect", Connect);
   Export(env, exports, "unixPeer", Peer);
+  Export(env, exports, "unixType", Type);
   Export(env, exports, "unixSend", Send);
   Export(env, exports, "unixReceive", Receive);
 }

@@ -6,6 +6,7 @@ import { SOCK_SEQPACKET, SOCK_STREAM } from '../uapi/socket.js';
 import { Descriptor, duplicate } from './descriptor.js';
 
 const EAGAIN = -11;
+const EPROTOTYPE = -91;
 /** Descriptors that the kernel takes with one message (`SCM_MAX_FD`). */
 export const MOST_DESCRIPTORS = 253;
 
@@ -99,11 +100,17 @@ export class UnixSocket extends Descriptor {
 
   /**
    * A duplicate of a connected socket that somebody else owns. The open file that both share becomes
-   * non-blocking. Throws `EBADF`.
+   * non-blocking. Throws `EBADF`, `EMFILE`, `ENOTSOCK`, `EAFNOSUPPORT` for a socket that is no unix socket, `EPROTOTYPE`
+   * for one that is not of `type` (default: any).
    */
-  static fromFd(fd: number): UnixSocket {
+  static fromFd(fd: number, type?: UnixSocketType): UnixSocket {
+    const wanted = type && socketType(type);
     const own = duplicate(fd);
     try {
+      const is = checked(native.unixType(own), 'getsockopt(SO_TYPE)', undefined, [own.number()]);
+      if (wanted !== undefined && is !== wanted) {
+        throw systemError(EPROTOTYPE, 'getsockopt(SO_TYPE)');
+      }
       checked(native.setNonblock(own), 'fcntl(F_SETFL)', undefined, [own.number()]);
       return new UnixSocket(own);
     } catch (error) {

@@ -12,13 +12,18 @@ type Told =
 export class BackendChannel {
   readonly #connection: VhostUserConnection;
 
-  /** Owns the socket. */
+  /** Owns the socket. Throws `EMFILE`; then it is closed. */
   constructor(socket: UnixSocket, replyAck: boolean) {
     this.#connection = new VhostUserConnection(socket, { requester: 'back-end', role: 'asks' });
     this.#connection.on('close', (error) => {
       if (error) logVhostUser('the back-end’s socket ended: %o', error);
     });
-    new VhostUserRequests(this.#connection).replyAck = replyAck;
+    try {
+      new VhostUserRequests(this.#connection).replyAck = replyAck;
+    } catch (error) {
+      this.#connection.close();
+      throw error;
+    }
   }
 
   /** Tells of a ring. */

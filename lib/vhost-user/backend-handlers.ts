@@ -97,7 +97,7 @@ const NEGOTIATION: Handlers = {
     return undefined;
   },
   VHOST_USER_SET_BACKEND_REQ_FD(state, _, [fd = -1]) {
-    state.setChannel(UnixSocket.fromFd(fd));
+    state.setChannel(UnixSocket.fromFd(fd, 'stream'));
     return undefined;
   },
 };
@@ -126,6 +126,9 @@ const MEMORY: Handlers = {
   },
   VHOST_USER_SET_LOG_BASE(state, log, [fd = -1]) {
     if (typeof log === 'bigint') throw new Error('a log without a descriptor cannot be shared');
+    if (!state.has(uapi.VHOST_USER_PROTOCOL_F_LOG_SHMFD)) {
+      throw new Error('a log with a descriptor needs LOG_SHMFD, which was not negotiated');
+    }
     state.setLog(BackendLog.map(log, fd));
     return { payload: 0n };
   },

@@ -218,8 +218,9 @@ export class BackendState implements PairHost {
 
   /** The socket over which this end asks. */
   setChannel(socket: UnixSocket): void {
+    const channel = new BackendChannel(socket, this.has(uapi.VHOST_USER_PROTOCOL_F_REPLY_ACK));
     this.#channel?.close();
-    this.#channel = new BackendChannel(socket, this.has(uapi.VHOST_USER_PROTOCOL_F_REPLY_ACK));
+    this.#channel = channel;
   }
 
   inBand({ index }: BackendRing, what: 'call' | 'err'): void {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { EventFd, UnixSocket } from '../../lib/index.js';
+import { EventFd, LinkMonitor, UnixSocket } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode, expectSystemError } from '../support/errors.js';
 import { bytes, kept, listen, receive, socketPair } from '../support/sockets.js';
@@ -171,6 +171,20 @@ test('a foreign socket is duplicated, and never blocks', () => {
   near.send(bytes('x'));
   expect(receive(own)?.text).toBe('x');
   expect(receive(own)).toBeUndefined();
+});
+
+test('a foreign descriptor that is no such socket is left as it is', async () => {
+  const event = kept(EventFd.create());
+  const [near] = socketPair('seqpacket');
+  const call = 'getsockopt(SO_TYPE)';
+  await expectSystemError(() => UnixSocket.fromFd(event.fd), 'ENOTSOCK', call);
+  await expectSystemError(() => UnixSocket.fromFd(near.fd, 'stream'), 'EPROTOTYPE', call);
+  await expectSystemError(
+    () => UnixSocket.fromFd(kept(LinkMonitor.open()).fd),
+    'EAFNOSUPPORT',
+    call,
+  );
+  kept(UnixSocket.fromFd(near.fd, 'seqpacket'));
 });
 
 test('after close() every method throws ERR_CLOSED', async () => {

@@ -1,15 +1,28 @@
 /** A vhost-user peer that dies, hangs or lies: the worst that becomes of it is the end of its own connection. */
+import { closeSync, openSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { UnixSocket } from '../../lib/index.js';
-import { holdNothingLeaks } from '../support/cleanup.js';
-import { backendOf, FrontEnd } from '../support/front-end.js';
+import {
+  bit,
+  EventFd,
+  LinkMonitor,
+  UnixSocket,
+  VHOST_USER_PROTOCOL_F_LOG_SHMFD,
+} from '../../lib/index.js';
+import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
+import { backendOf, FrontEnd, guestMemory, PROTOCOL } from '../support/front-end.js';
 import { until } from '../support/host.js';
-import { refused, servesOthers, up } from '../support/hostile-front-end.js';
-import { kept, receive } from '../support/sockets.js';
+import { openFds, refused, servesOthers, up } from '../support/hostile-front-end.js';
+import { kept, receive, sendable, socketPair } from '../support/sockets.js';
 import { aWhile } from '../support/turns.js';
 import { le, message } from '../support/vhost-user.js';
 
 holdNothingLeaks();
+
+function opened(path: string): number {
+  const fd = openSync(path, 'r+');
+  cleanup(() => closeSync(fd));
+  return fd;
+}
 
 describe('a peer', () => {
   test('whose kick is no eventfd is refused: it could keep this process busy, or block it', async () => {
@@ -17,6 +30,33 @@ describe('a peer', () => {
     const file = { index: 1, noDescriptor: false };
     const socket = kept(UnixSocket.connect(backend.path, 'stream'));
     await refused(guest, 'VHOST_USER_SET_VRING_KICK', file, [socket]);
+  });
+
+  test.each<[string, () => number]>([
+    ['an eventfd', () => kept(EventFd.create()).fd],
+    ['a terminal', () => opened('/dev/ptmx')],
+    ['a file', () => opened('/dev/null')],
+    ['a socket of another type', () => socketPair('seqpacket')[0].fd],
+    ['a socket of another family', () => kept(LinkMonitor.open()).fd],
+  ])('whose socket for the back end’s requests is %s is refused', async (_, open) => {
+    const { backend } = backendOf();
+    const guest = new FrontEnd(backend.path);
+    await guest.negotiate();
+    const sent = sendable(open());
+    const before = openFds();
+    await refused(guest, 'VHOST_USER_SET_BACKEND_REQ_FD', undefined, [sent]);
+    expect(openFds()).toBe(before);
+  });
+
+  test('that has a log in a file without LOG_SHMFD loses its connection: nobody agreed on it', async () => {
+    const { backend, errors } = backendOf();
+    const guest = new FrontEnd(backend.path);
+    await guest.negotiate(PROTOCOL & ~bit(VHOST_USER_PROTOCOL_F_LOG_SHMFD));
+    const log = sendable(guestMemory().regions[0]?.fd as number);
+    const asked = guest.request('VHOST_USER_SET_LOG_BASE', { size: 4096n, offset: 0n }, [log]);
+    await expect(asked).rejects.toThrow();
+    await until(() => errors.length === 1, 'its end');
+    expect(errors).toMatchObject([{ message: expect.stringContaining('LOG_SHMFD') }]);
   });
 
   test('that sends half a header, or dies in a message, is forgotten', async () => {
