@@ -9,8 +9,10 @@ import {
   IN_BAND,
   numbered,
   PROTOCOL,
+  STATUS,
 } from '../support/front-end.js';
 import { until } from '../support/host.js';
+import { offer, writeDescriptorOf } from '../support/hostile-front-end.js';
 import { runModule } from '../support/node-child.js';
 import { kept, sendable, socketPair } from '../support/sockets.js';
 import { aWhile } from '../support/turns.js';
@@ -138,6 +140,54 @@ describe('a front-end', () => {
     ]);
   });
 
+  test('learns over its socket of a ring that broke, where it has no eventfd for that', async () => {
+    const { backend, told } = collecting();
+    const guest = new FrontEnd(backend.path);
+    await guest.negotiate(PROTOCOL | IN_BAND);
+    const [near, far] = socketPair('stream');
+    await guest.ack('VHOST_USER_SET_BACKEND_REQ_FD', undefined, [sendable(far.fd)]);
+    const answers = kept(new VhostUserConnection(near, { requester: 'back-end', role: 'answers' }));
+    const heard: unknown[] = [];
+    answers.listen(({ request, payload }) => void heard.push([request, payload]));
+    await guest.setMemory();
+    await guest.startRing(1);
+    await guest.ack('VHOST_USER_SET_VRING_ERR', { index: 1, noDescriptor: true });
+    await guest.enable(1);
+    writeDescriptorOf(guest, 0, [1n << 40n, 64, 0, 0]);
+    offer(guest, 0);
+    await until(() => told.some(([event]) => event === 'ringError'), 'the ring to break');
+    await until(() => heard.length > 0, 'the front-end to be told');
+    expect(heard).toEqual([['VHOST_USER_BACKEND_VRING_ERR', ring(1, 0)]]);
+    expect(guest.errs[1].read()).toBe(0);
+  });
+
+  test.each(['VHOST_USER_RESET_OWNER', 'VHOST_USER_RESET_DEVICE'] as const)(
+    'has its rings stopped and its status taken back by a %s, and starts again',
+    async (name) => {
+      const { backend, frames, told, device } = collecting();
+      const guest = await new FrontEnd(backend.path).bringUp(PROTOCOL | STATUS);
+      await guest.ack('VHOST_USER_SET_STATUS', 0xfn);
+      guest.send(numbered(1));
+      guest.kick();
+      await until(() => frames.length === 1, 'a frame');
+      told.length = 0;
+      await guest.ack(name, undefined);
+      expect(told).toEqual([['ring', 0, false], ['ring', 1, false], ['stop']]);
+      expect((await guest.request('VHOST_USER_GET_STATUS', undefined)).payload).toBe(0n);
+      const { payload: at } = await guest.request('VHOST_USER_GET_VRING_BASE', ring(1, 0));
+      expect(at).toEqual(ring(1, 1));
+      await guest.startRing(0);
+      await guest.startRing(1, { base: 1 });
+      await guest.ack('VHOST_USER_SET_STATUS', 0xfn);
+      // Whether rings are enabled is to be said anew as well.
+      expect(device().running).toBe(false);
+      await guest.enable(0, 1);
+      guest.send(numbered(2));
+      guest.kick();
+      await until(() => frames.length === 2, 'the next frame');
+    },
+  );
+
   test('whose rings have no kick is looked at now and then', async () => {
     const { backend, frames } = collecting();
     const guest = await new FrontEnd(backend.path).bringUp();
@@ -147,25 +197,6 @@ describe('a front-end', () => {
     guest.drivers[1]?.publish();
     await until(() => frames.length === 1, 'a frame without a kick');
   });
-});
-
-test('hooks run before and after each request, and can take its place', async () => {
-  const seen: string[] = [];
-  const { backend } = backendOf({
-    before({ request }) {
-      seen.push(`before ${request.slice(11)}`);
-      if (request === 'VHOST_USER_GET_QUEUE_NUM') return { reply: 3n };
-      if (request === 'VHOST_USER_NET_SET_MTU') throw new Error('no');
-      return undefined;
-    },
-    after: ({ request }) => void seen.push(`after ${request.slice(11)}`),
-  });
-  const guest = new FrontEnd(backend.path);
-  await guest.negotiate();
-  seen.length = 0;
-  expect((await guest.request('VHOST_USER_GET_QUEUE_NUM', undefined)).payload).toBe(3n);
-  await expect(guest.ack('VHOST_USER_NET_SET_MTU', 1500n)).rejects.toThrow('refused');
-  expect(seen).toEqual(['before GET_QUEUE_NUM', 'after GET_QUEUE_NUM', 'before NET_SET_MTU']);
 });
 
 test("what a listener of 'connect' throws is an uncaughtException, and the front-end is served", async () => {

@@ -1,20 +1,19 @@
 /** What a vhost-user back end does with the files that a front-end shares: memory, its dirty log, what is in flight. */
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { ftruncateSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { bit, EventFd, VHOST_F_LOG_ALL } from '../../lib/index.js';
-import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
+import { holdNothingLeaks } from '../support/cleanup.js';
 import {
   backendOf,
   collecting,
   FEATURES,
   FrontEnd,
   guestMemory,
-  MEMORY,
   numbered,
   RECEIVE_AT,
   RINGS,
   USER,
+  unsealedFile,
 } from '../support/front-end.js';
 import { holdingBackEnd } from '../support/holding-back-end.js';
 import { until } from '../support/host.js';
@@ -100,16 +99,12 @@ describe('memory', () => {
   });
 
   test('out of a file that is cut short ends the connection, and not the process', async () => {
-    const folder = mkdtempSync('/dev/shm/vhost-net-');
-    cleanup(() => rmSync(folder, { recursive: true }));
-    const fd = openSync(join(folder, 'memory'), 'w+');
-    ftruncateSync(fd, MEMORY);
+    const fd = unsealedFile();
     const { backend, errors, device } = collecting();
     const guest = await new FrontEnd(backend.path, guestMemory({ fd })).bringUp();
     guest.post(4);
     const other = await new FrontEnd(backend.path).bringUp();
     ftruncateSync(fd, 0);
-    closeSync(fd);
     expect(device().enqueue([numbered(1)])).toBe(0);
     await until(() => errors.length === 1, 'its end');
     expect(errors).toMatchObject([{ code: 'ERR_MEMORY_TRUNCATED' }]);
@@ -122,13 +117,9 @@ describe('memory', () => {
   });
 
   test('that could be cut short is refused where seals are demanded', async () => {
-    const folder = mkdtempSync('/dev/shm/vhost-net-');
-    cleanup(() => rmSync(folder, { recursive: true }));
-    const fd = openSync(join(folder, 'memory'), 'w+');
-    ftruncateSync(fd, MEMORY);
+    const fd = unsealedFile();
     const { backend } = backendOf({ memory: 'sealed' });
     const guest = new FrontEnd(backend.path, guestMemory({ fd }));
-    closeSync(fd);
     await guest.negotiate();
     await expect(guest.setMemory()).rejects.toThrow('refused');
     const sealed = await new FrontEnd(backend.path).bringUp();

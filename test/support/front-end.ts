@@ -1,5 +1,6 @@
 /** A front-end by hand: guest memory, rings with our own driver end, and requests in any order a test likes. */
-
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   bit,
   EventFd,
@@ -18,6 +19,7 @@ import {
   VringDriver,
 } from '../../lib/index.js';
 import { BACKEND_PROTOCOL_FEATURES } from '../../lib/vhost-user/backend-features.js';
+import { cleanup } from './cleanup.js';
 import { until } from './host.js';
 import { kept, sendable, socketPath } from './sockets.js';
 
@@ -70,6 +72,16 @@ export function collecting(options: Parameters<typeof backendOf>[0] = {}) {
 /** Memory of one region, in a memfd that is sealed, or in a file. */
 export function guestMemory(backing: RegionBacking = 'memfd'): GuestMemory {
   return kept(GuestMemory.create([{ guestAddress: 0n, size: MEMORY, backing }]));
+}
+
+/** A file of so many bytes that its owner may cut short, open until the test is over. */
+export function unsealedFile(size = MEMORY): number {
+  const folder = mkdtempSync('/dev/shm/vhost-net-');
+  cleanup(() => rmSync(folder, { recursive: true }));
+  const fd = openSync(join(folder, 'file'), 'w+');
+  cleanup(() => closeSync(fd));
+  ftruncateSync(fd, size);
+  return fd;
 }
 
 export class FrontEnd {
