@@ -100,7 +100,13 @@ describe('a front end asks of the device', () => {
     const { fake, frontend } = await frontendRig();
     fake.options.trouble = { VHOST_USER_NET_SET_MTU: 'refuse' };
     await expectCode(() => frontend.setMtu(1500), 'ERR_VHOST_USER_REFUSED');
-    fake.options.replies = { VHOST_USER_GET_CONFIG: undefined as never };
+    // No payload is how a back end tells that it has no such configuration.
+    fake.options.replies = { VHOST_USER_GET_CONFIG: undefined };
+    await expectCode(() => frontend.getConfig(2, 4), 'ERR_VHOST_USER_REFUSED');
+    fake.options.replies = {
+      VHOST_USER_GET_CONFIG: { offset: 0, flags: 0, bytes: new Uint8Array(4) },
+    };
+    await expectCode(() => frontend.getConfig(2, 4), 'ERR_VHOST_USER_REFUSED');
     expect(frontend.linkUp).toBe(true);
   });
 });

@@ -189,14 +189,20 @@ describe('a front end that listens', () => {
   test('waits for a back end, and for the next one', async () => {
     const path = socketPath();
     const open = VhostUserFrontend.open({ path, mode: 'server', reconnect: 5 });
-    FakeBackEnd.connect(path);
+    const first = FakeBackEnd.connect(path);
     const frontend = await open;
     cleanup(() => frontend.close());
-    const fake = FakeBackEnd.connect(path);
+    const next = FakeBackEnd.connect(path);
     await aWhile();
     // Who comes while another is there waits.
-    expect(fake.session.requests).toEqual([]);
-    fake.close();
+    expect(next.session.requests).toEqual([]);
+    const links: boolean[] = [];
+    frontend.on('link', (up) => links.push(up));
+    first.close();
+    await until(() => frontend.linkUp && links.length > 0, 'the next one to be taken');
+    expect(links).toEqual([false, true]);
+    await frontend.setMtu(9000);
+    expect(next.session.payloads('NET_SET_MTU')).toEqual([9000n]);
   });
 
   test('lets go of the path when it is closed, also while nobody is there', async () => {

@@ -24,7 +24,7 @@ export interface FakeBackEndOptions {
   memorySlots?: number;
   /** What becomes of a request, where it is not done: refused, never answered, or the end of the connection. */
   trouble?: Partial<Record<VhostUserRequestName, 'refuse' | 'silence' | 'hang up'>>;
-  /** Replies in the place of the usual ones. */
+  /** Replies in the place of the usual ones; undefined is one without a payload. */
   replies?: Partial<Record<VhostUserRequestName, Reply>>;
 }
 
@@ -89,7 +89,8 @@ export class FakeSession {
       const { index, num } = payload as { index: number; num: number };
       this.bases.set(index, num);
     }
-    const reply = this.#options.replies?.[request] ?? this.#reply(request, payload);
+    const { replies = {} } = this.#options;
+    const reply = request in replies ? replies[request] : this.#reply(request, payload);
     const own = VHOST_USER_MESSAGES[request].replies !== 'if-asked';
     if (own && trouble !== 'refuse') this.#answer(request, reply);
     else if (needReply) this.#answer(request, trouble === 'refuse' ? 1n : (reply ?? 0n));
