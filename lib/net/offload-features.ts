@@ -110,8 +110,12 @@ export function coherentOffloads(tun: number): number {
  * host may hand to it. Always a set that `TUNSETOFFLOAD` takes, where the kernel knows all of it.
  */
 export function tunOffloads(features: bigint): number {
-  const asked = OFFLOADS.filter(({ guest }) => hasBit(features, guest));
-  return coherentOffloads(asked.reduce((sum, { tun }) => sum | tun, 0));
+  return offloadsOf(features, 'guest');
+}
+
+/** As {@link tunOffloads}, of the other direction: what the host takes of the guest. */
+export function hostOffloads(features: bigint): number {
+  return offloadsOf(features, 'host');
 }
 
 /**
@@ -132,6 +136,11 @@ export function mutualOffloads(features: bigint): number {
     ({ guest, host }) => hasBit(features, guest) && hasBit(features, host),
   );
   return coherentOffloads(both.reduce((sum, { tun }) => sum | tun, 0));
+}
+
+function offloadsOf(features: bigint, taker: 'guest' | 'host'): number {
+  const taken = OFFLOADS.filter((row) => hasBit(features, row[taker]));
+  return coherentOffloads(taken.reduce((sum, { tun }) => sum | tun, 0));
 }
 
 function row(tun: number, guest: number, host: number, needs: number): OffloadRow {

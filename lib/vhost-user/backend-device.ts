@@ -3,7 +3,8 @@
 import { checkInteger, StateError } from '../errors.js';
 import type { GuestMemory } from '../host/guest-memory.js';
 import type { PeerCredentials } from '../host/unix-socket.js';
-import { checkFrame, type Frame, type Sendable } from '../net/frame.js';
+import { checkFrame, type Frame, isFrame, type Sendable } from '../net/frame.js';
+import type { OffloadRules } from '../net/offload-rules.js';
 import type { BackendCounters } from './backend-counters.js';
 import type { BackendPair } from './backend-pair.js';
 import type { BackendState } from './backend-state.js';
@@ -118,10 +119,10 @@ export class VhostUserDevice {
    * `ERR_INVALID_ARG_TYPE`, `ERR_FEATURES_NOT_OFFERED` for an offload that the guest does not take.
    */
   enqueue(frames: readonly Sendable[], pair = 0): number {
-    const { offloads } = this.#state.use;
+    const { given } = this.#state.use;
     for (const frame of frames) {
       checkFrame(frame);
-      if (!offloads && 'offload' in frame) checkPlain(frame);
+      if (isFrame(frame)) checkTaken(frame, given);
     }
     return this.#pair(pair).enqueue(frames);
   }
@@ -142,8 +143,8 @@ export class VhostUserDevice {
   }
 }
 
-function checkPlain({ offload }: Frame): void {
-  if ((offload.flags & 1) === 0 && offload.gsoType === 0) return;
+function checkTaken({ offload }: Frame, rules: OffloadRules): void {
+  if (rules.allow(offload)) return;
   throw new StateError(
     'ERR_FEATURES_NOT_OFFERED',
     'the frame leaves work to the guest that its driver does not take',

@@ -53,13 +53,14 @@ export class BackendPair {
   started(ring: BackendRing, notes: ChainNotes | undefined, again: readonly number[]): void {
     const device = ring.device as VringDevice;
     const { counters } = this;
-    const { headerLength, mergeable, offloads } = this.#host.use;
+    const { headerLength, mergeable, sent, given } = this.#host.use;
     if (ring === this.transmit) {
       const pair = this.index;
       const common = { ring: device, counters, headerLength, notes };
-      this.#burst = new RingBurst({ ...common, offloads, pair, again });
+      this.#burst = new RingBurst({ ...common, rules: sent, pair, again });
     } else {
-      this.#fill = new RingFill({ ring: device, counters, headerLength, mergeable });
+      const common = { ring: device, counters, headerLength, mergeable };
+      this.#fill = new RingFill({ ...common, flags: given.flags });
       for (const head of again) device.give(head, 0);
       device.disableKicks();
       if (device.publish()) this.#call(ring);

@@ -1,6 +1,7 @@
 /** The transmit ring of a guest, by the device: bursts of frames out of it, in place where they lie in one piece. */
 import { Frame, LONGEST_FRAME, SHORTEST_FRAME } from '../net/frame.js';
 import { clearOffload, type HeaderLength, type Offload, readHeader } from '../net/header.js';
+import type { OffloadRules } from '../net/offload-rules.js';
 import { VIRTIO_NET_HDR_F_NEEDS_CSUM } from '../uapi/virtio-net.js';
 import type { Chain } from '../vring/chain.js';
 import type { VringDevice } from '../vring/device.js';
@@ -23,8 +24,8 @@ export interface RingBurstOptions {
   ring: VringDevice;
   counters: BackendCounters;
   headerLength: HeaderLength;
-  /** Whether the guest may leave checksums and segmentation to whoever takes its frames. */
-  offloads: boolean;
+  /** What the guest may leave to whoever takes its frames. */
+  rules: OffloadRules;
   pair: number;
   notes?: ChainNotes | undefined;
   /** Chains that a process before this one had taken and not given back: they come first. */
@@ -35,7 +36,7 @@ export class RingBurst {
   readonly #ring: VringDevice;
   readonly #counters: BackendCounters;
   readonly #headerLength: HeaderLength;
-  readonly #offloads: boolean;
+  readonly #rules: OffloadRules;
   readonly #notes: ChainNotes | undefined;
   readonly #again: number[];
   readonly #views: FrameViews;
@@ -55,7 +56,7 @@ export class RingBurst {
     this.#ring = options.ring;
     this.#counters = options.counters;
     this.#headerLength = options.headerLength;
-    this.#offloads = options.offloads;
+    this.#rules = options.rules;
     this.#notes = options.notes;
     this.#again = [...(options.again ?? [])];
     this.#pair = options.pair;
@@ -186,9 +187,10 @@ export class RingBurst {
 
   /** Whether a header asks for nothing that was not negotiated, and for nothing outside its frame. */
   #isSound(offload: Offload, length: number): boolean {
+    if (!this.#rules.allow(offload)) return false;
+    // What a guest tells without asking for anything, it is not believed.
+    offload.flags &= this.#rules.flags;
     const checksum = (offload.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) !== 0;
-    if (!checksum && offload.gsoType === 0) return true;
-    if (!this.#offloads) return false;
     if (checksum && offload.checksumStart + offload.checksumOffset + 2 > length) return false;
     return offload.gsoType === 0 || (offload.gsoSize > 0 && offload.headerLength <= length);
   }

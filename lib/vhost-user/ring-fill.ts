@@ -2,7 +2,13 @@
 import { copyBytes } from '../host/copy-bytes.js';
 import type { MemoryRegion } from '../host/memory-region.js';
 import { isFrame, type Sendable } from '../net/frame.js';
-import { type HeaderLength, NUM_BUFFERS_OFFSET, plainOffload, writeHeader } from '../net/header.js';
+import {
+  type HeaderLength,
+  NUM_BUFFERS_OFFSET,
+  type Offload,
+  plainOffload,
+  writeHeader,
+} from '../net/header.js';
 import type { Chain } from '../vring/chain.js';
 import type { VringDevice } from '../vring/device.js';
 import type { BackendCounters } from './backend-counters.js';
@@ -22,6 +28,8 @@ export interface RingFillOptions {
   headerLength: HeaderLength;
   /** Whether one frame may take several buffers (VIRTIO_NET_F_MRG_RXBUF). */
   mergeable: boolean;
+  /** The flags of a header that the guest is to see. */
+  flags: number;
 }
 
 export class RingFill {
@@ -33,6 +41,7 @@ export class RingFill {
   readonly #counters: BackendCounters;
   readonly #headerLength: HeaderLength;
   readonly #mergeable: boolean;
+  readonly #flags: number;
   readonly #header = new Uint8Array(24);
   /** The chains of the frame under way, and the bytes written into each. */
   readonly #heads: Uint16Array;
@@ -49,6 +58,7 @@ export class RingFill {
     this.#counters = options.counters;
     this.#headerLength = options.headerLength;
     this.#mergeable = options.mergeable;
+    this.#flags = options.flags;
     this.#heads = new Uint16Array(ring.size);
     this.#written = new Uint32Array(ring.size);
   }
@@ -131,18 +141,24 @@ export class RingFill {
       if (offload === PLAIN && header === 12 && at % 4 === 0) {
         writePlain(region.words, at / 4);
       } else {
-        writeHeader(region.bytes, at, header, offload);
-        if (header >= 12) region.bytes[at + NUM_BUFFERS_OFFSET] = 1;
+        this.#writeHeader(region.bytes, at, offload);
       }
       copy(frame, room - header, region, at + header);
       this.#logBuffer(chain, first, room);
       return;
     }
-    writeHeader(this.#header, 0, header, offload);
-    if (header >= 12) this.#header[NUM_BUFFERS_OFFSET] = 1;
+    this.#writeHeader(this.#header, 0, offload);
     chain.write(this.#header.subarray(0, header));
     chain.write(bytesOf(frame).subarray(0, room - header), header);
     this.#logBuffers(chain, room);
+  }
+
+  #writeHeader(bytes: Uint8Array, at: number, offload: Offload): void {
+    const length = this.#headerLength;
+    writeHeader(bytes, at, length, offload);
+    // What a frame only tells, and this guest did not ask to be told, is left out.
+    bytes[at] = offload.flags & this.#flags;
+    if (length >= 12) bytes[at + NUM_BUFFERS_OFFSET] = 1;
   }
 
   /** Writes what there is room for of the rest of a frame; `done` counts the header as well. */

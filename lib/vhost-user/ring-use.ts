@@ -1,6 +1,6 @@
 /** What the acknowledged features mean for the rings. */
 import { type HeaderLength, headerLengthOf } from '../net/header.js';
-import { OFFLOAD_FEATURES } from '../net/offload-features.js';
+import { OffloadRules } from '../net/offload-rules.js';
 import {
   hasBit,
   VIRTIO_NET_F_MRG_RXBUF,
@@ -12,7 +12,9 @@ import type { RingFeatures } from './backend-ring.js';
 export interface RingUse extends RingFeatures {
   headerLength: HeaderLength;
   mergeable: boolean;
-  offloads: boolean;
+  /** What the headers of frames that the guest sends may ask for, and of those that it is given. */
+  sent: OffloadRules;
+  given: OffloadRules;
 }
 
 export function ringUse(features: bigint): RingUse {
@@ -21,6 +23,7 @@ export function ringUse(features: bigint): RingUse {
     indirect: hasBit(features, VIRTIO_RING_F_INDIRECT_DESC),
     headerLength: headerLengthOf(features),
     mergeable: hasBit(features, VIRTIO_NET_F_MRG_RXBUF),
-    offloads: (features & OFFLOAD_FEATURES) !== 0n,
+    sent: OffloadRules.ofSent(features),
+    given: OffloadRules.ofGiven(features),
   };
 }
