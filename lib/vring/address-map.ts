@@ -44,6 +44,15 @@ export class AddressMap {
     return false;
   }
 
+  /**
+   * How many of the `most` bytes from `skip` behind an address on lie in the region of the first of them, which is
+   * found; 0 where it is in none.
+   */
+  findPart(low: number, high: number, skip: number, most: number): number {
+    if (!this.find(low + skip, high, 1)) return 0;
+    return Math.min(most, (this.#sizes[this.#found] as number) - this.offset);
+  }
+
   /** The words of the region found, from its start on, made once. A huge region is viewed in part. */
   get words(): Uint32Array {
     const { buffer, size } = this.region;

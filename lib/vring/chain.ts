@@ -2,11 +2,17 @@
 import { rangeError } from '../errors.js';
 import type { MemoryRegion } from '../host/memory-region.js';
 
+/**
+ * Pieces of a chain, at most, at which a buffer is taken that lies in several regions, each a piece of its own: as
+ * many as a system call takes of them (UIO_MAXIOV), and vhost of a chain.
+ */
+export const MOST_PIECES = 1024;
+
 /** The buffers of one chain; one object serves chain after chain. Nothing in it is the driver's to change. */
 export class Chain {
   /** The descriptor that the chain begins with. */
   head = 0;
-  /** Buffers, of which the device reads the first {@link Chain.readable} and writes the others. */
+  /** Buffers, and pieces of those in several regions, of which the device reads the first {@link Chain.readable} and writes the others. */
   count = 0;
   readable = 0;
   /** Bytes that the device may read, and write. */
@@ -17,8 +23,9 @@ export class Chain {
   readonly #offsets: Float64Array;
   readonly #lengths: Uint32Array;
 
-  /** `capacity`: buffers of the longest chain. */
-  constructor(capacity: number) {
+  /** `buffers`: those of the longest chain. */
+  constructor(buffers: number) {
+    const capacity = buffers + MOST_PIECES;
     this.#regions = new Array<MemoryRegion | undefined>(capacity).fill(undefined);
     this.#offsets = new Float64Array(capacity);
     this.#lengths = new Uint32Array(capacity);
