@@ -5,12 +5,14 @@ import { marksWhatItWrites } from '../support/conformance-dirty-log.js';
 import { survivesHostileRings } from '../support/conformance-hostile.js';
 import { IN_PROCESS, VHOST_USER } from '../support/conformance-kinds.js';
 import { movesState, startsAndStops } from '../support/conformance-lifecycle.js';
+import { takesBuffersOverRegions } from '../support/conformance-regions.js';
 import { refusesWhatCannotBe } from '../support/conformance-start.js';
 import { carriesFrames } from '../support/conformance-traffic.js';
 
 holdNothingLeaks();
 
 carriesFrames(VHOST_USER);
+takesBuffersOverRegions(VHOST_USER);
 startsAndStops(VHOST_USER);
 marksWhatItWrites(VHOST_USER);
 refusesWhatCannotBe(VHOST_USER);

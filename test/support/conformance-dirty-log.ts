@@ -87,6 +87,29 @@ export function marksWhatItWrites(kind: BackendKind): void {
   });
 
   describe(`${kind.name}, with a dirty log,`, () => {
+    test('marks the pages of every region that a buffer is in', async () => {
+      const end = 1 << 20;
+      const regions = [
+        { guestAddress: 0n, size: end },
+        { guestAddress: BigInt(end), size: PAGE },
+        { guestAddress: BigInt(end + PAGE), size: end },
+      ];
+      const { bench, log } = await start(kind, { regions });
+      log.clear();
+      for (const [before, length] of [
+        [1, 60],
+        [11, 60],
+        [5000, 4988],
+        [5000, 4989],
+        [5000, 9014],
+      ] as const) {
+        const at = BigInt(end - before);
+        await into(bench, [[at, 12_000]], length, 1);
+        const written = pagesOf(at, bench.rig.headerLength + length);
+        expect(pages(log)).toEqual(sorted(usedPages(bench.rig.receive), written));
+      }
+    });
+
     test('marks every buffer of a frame that is put together, and high addresses', async () => {
       const high = 1n << 38n;
       const regions = [

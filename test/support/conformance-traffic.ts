@@ -8,7 +8,7 @@ import {
   VIRTIO_RING_F_EVENT_IDX,
   VIRTIO_RING_F_INDIRECT_DESC,
 } from '../../lib/index.js';
-import { arrive, type BackendKind, into, out, startBench } from './conformance.js';
+import { arrive, type BackendKind, into, nextMerged, out, startBench } from './conformance.js';
 import { expectCode } from './errors.js';
 import { checkFrameBytes, makeFrame } from './frames.js';
 import { type Rig, type Segment, split } from './rings.js';
@@ -29,19 +29,6 @@ function post(rig: Rig, count: number, length: number, from = 0): Segment[] {
   for (const segment of segments) rig.addWritable([segment]);
   rig.receive.publish();
   return segments;
-}
-
-/** The frame that came in the next buffers, as many as its header says. */
-async function nextMerged(rig: Rig, buffers: readonly Segment[]): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let count = 1;
-  for (let i = 0; i < count; i++) {
-    await rig.receive.pop();
-    const [address] = buffers[i] as Segment;
-    parts.push(rig.memory.read(address, rig.receive.ring.usedLength));
-    if (i === 0) count = new DataView((parts[0] as Uint8Array).buffer).getUint16(10, true);
-  }
-  return Uint8Array.from(Buffer.concat(parts));
 }
 
 export function carriesFrames(kind: BackendKind): void {

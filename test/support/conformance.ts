@@ -84,3 +84,16 @@ export async function into(
   checkFrameBytes(rig.frame(segments, usedLength), length, sequence);
   expect(usedLength).toBe(rig.headerLength + length);
 }
+
+/** The frame that came in the next buffers, as many as its header says. */
+export async function nextMerged(rig: Rig, buffers: readonly Segment[]): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let count = 1;
+  for (let i = 0; i < count; i++) {
+    await rig.receive.pop();
+    const [address] = buffers[i] as Segment;
+    parts.push(rig.memory.read(address, rig.receive.ring.usedLength));
+    if (i === 0) count = new DataView((parts[0] as Uint8Array).buffer).getUint16(10, true);
+  }
+  return Uint8Array.from(Buffer.concat(parts));
+}
