@@ -1,14 +1,8 @@
 /** The network of guests whose back end a test is: a TAP, and a host behind it in a namespace, with DHCP and HTTP. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type Frame,
-  flowHash,
-  type NetPort,
-  type VhostUserBackend,
-  type VhostUserDevice,
-} from '../../lib/index.js';
-import { give } from '../../tools/cli/backend/targets.js';
+import { type Frame, flowHash, type NetPort, type VhostUserBackend } from '../../lib/index.js';
+import { CableEnd } from '../../tools/cli/backend/cable-end.js';
 import { cleanup } from './cleanup.js';
 import { type Line, Run } from './cli.js';
 import { bridge, namespace } from './network.js';
@@ -71,7 +65,7 @@ export class GuestNetwork {
   readonly #space: string;
   #server: Run | undefined;
   #fetched = 0;
-  #device: VhostUserDevice | undefined;
+  readonly #guestEnd = new CableEnd(() => {});
   /** The queue pair by which the guest sent each flow last: by that it gets what comes back of it, as of a TAP. */
   readonly #pairs = new Map<number, number>();
 
@@ -94,7 +88,7 @@ export class GuestNetwork {
     return network;
   }
 
-  /** Serves the devices of a back end: what the host sends goes to the one that started last. */
+  /** Serves the devices of a back end: what the host sends goes to the one of them that started last and runs. */
   join(backend: VhostUserBackend): void {
     backend.on('connect', (device) => {
       device.onFrames((frames, pair) => {
@@ -102,9 +96,8 @@ export class GuestNetwork {
         return this.#port.send(frames);
       });
     });
-    backend.on('start', (device) => {
-      this.#device = device;
-    });
+    backend.on('start', (device) => this.#guestEnd.started(device));
+    backend.on('stop', (device) => this.#guestEnd.stopped(device));
   }
 
   /** Gives {@link LEASED} to who asks. */
@@ -155,7 +148,7 @@ export class GuestNetwork {
         const rest = frames.slice(at);
         const others = rest.findIndex((frame) => this.#pairOf(frame) !== pair);
         const run = others < 0 ? rest : rest.slice(0, others);
-        if (this.#device) await give(this.#device, run, pair);
+        await this.#guestEnd.give(run, pair);
         at += run.length;
       }
     }

@@ -44,8 +44,14 @@ function serve(
     outlet.serve(device);
     reporter.connected(path, device);
   });
-  server.on('start', (device: VhostUserDevice) => reporter.started(path, device));
-  server.on('stop', () => reporter.paused(path));
+  server.on('start', (device: VhostUserDevice) => {
+    outlet.started?.(device);
+    reporter.started(path, device);
+  });
+  server.on('stop', (device) => {
+    outlet.stopped?.(device);
+    reporter.paused(path);
+  });
   server.on('ringError', (_, ring, error) =>
     reporter.failed(path, `ring ${ring}: ${error.message}`),
   );

@@ -3,6 +3,7 @@ import { Frame, LONGEST_FRAME, NetPort, type VhostUserDevice } from '../../../li
 import { unlessGone } from '../attach/job.js';
 import { icmpEcho } from '../forward/icmp-echo.js';
 import { PcapWriter } from '../pcap.js';
+import { CableEnd } from './cable-end.js';
 import type { BackendCommandOptions } from './options.js';
 
 /** Frames of one burst of a device. */
@@ -11,6 +12,9 @@ const BURST = 64;
 export interface Outlet {
   /** Serves a device that has just connected. */
   serve(device: VhostUserDevice): void;
+  /** Its frames go from now on; and they do not any more, or it is gone. */
+  started?(device: VhostUserDevice): void;
+  stopped?(device: VhostUserDevice): void;
   /** What it did so far, for the summary. */
   readonly counts: Readonly<Record<string, number>>;
   /** Aborted when nothing goes there any more; {@link Outlet.close} throws why. */
@@ -49,41 +53,32 @@ export function capture(file: string): Outlet {
   };
 }
 
-/** Joins front-ends and a TAP: what the host sends goes to the one that connected last. */
+/** Joins front-ends and a TAP, which is at the other end of a cable to them. */
 export async function tap(name: string): Promise<Outlet> {
   const port = await NetPort.open({ tap: name });
-  port.tap.interface.setUp();
-  let latest: VhostUserDevice | undefined;
-  const receiving = (async () => {
-    for await (const frames of port) if (latest) await give(latest, frames, 0);
-  })();
   const gone = new AbortController();
+  // Also while a burst waits for a guest, when nobody looks at the port.
+  port.on('error', () => gone.abort());
+  port.tap.interface.setUp();
+  const counts = { lost: 0 };
+  const end = new CableEnd((frames) => {
+    counts.lost += frames;
+  });
+  const receiving = (async () => {
+    for await (const frames of port) await end.give(frames, 0);
+  })();
   receiving.catch(() => gone.abort());
   return {
-    counts: {},
+    counts,
     gone: gone.signal,
-    serve(device) {
-      latest = device;
-      device.onFrames((frames) => port.send(frames).catch(unlessGone));
-    },
+    serve: (device) => device.onFrames((frames) => port.send(frames).catch(unlessGone)),
+    started: (device) => end.started(device),
+    stopped: (device) => end.stopped(device),
     async close() {
       await port.close();
       await receiving;
     },
   };
-}
-
-/** Gives a device all of a burst, and waits where the guest has no room. A device that stopped loses it. */
-export async function give(
-  device: VhostUserDevice,
-  frames: readonly Frame[],
-  pair: number,
-): Promise<void> {
-  for (let done = 0; ; ) {
-    done += device.enqueue(done === 0 ? frames : frames.slice(done), pair);
-    if (done >= frames.length || !device.isActive(pair)) return;
-    await device.whenRoom(pair);
-  }
 }
 
 /** Where `--to` leads; a second socket is the command's own to make. */
