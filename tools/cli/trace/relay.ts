@@ -72,9 +72,14 @@ export class Relay {
     });
   }
 
-  /** Begins, or goes on, to pass on. */
+  /** Begins, or goes on, to pass on. Where no descriptor is to be had for that, it ends with an error. */
   start(): void {
-    this.#from.onReadable(() => this.#pump());
+    if (this.#over) return;
+    try {
+      this.#from.onReadable(() => this.#pump());
+    } catch (error) {
+      this.#end(error as Error);
+    }
   }
 
   /** Reads what there still is, for it to be seen; passes it on where that can be. */

@@ -55,6 +55,7 @@ class Pair {
     this.#relays = [relay(0, 1), relay(1, 0)];
   }
 
+  /** It may be at an end at once, which is told as any other. */
   start(): void {
     for (const relay of this.#relays) relay.start();
   }
@@ -88,6 +89,9 @@ export class Session {
       (from, raw, held) => this.#pass(from, raw, held),
       (gone, error) => this.#end(gone, error),
     );
+  }
+
+  start(): void {
     this.#main.start();
   }
 
@@ -118,21 +122,35 @@ export class Session {
     if (this.#requests.size === MOST_REQUEST_SOCKETS) {
       throw new Error(`${MOST_REQUEST_SOCKETS} such sockets are open`);
     }
-    const [near, given] = UnixSocket.pair('stream');
+    const own = UnixSocket.fromFd(socket.fd);
+    let ends: [UnixSocket, UnixSocket];
+    try {
+      ends = UnixSocket.pair('stream');
+    } catch (error) {
+      own.close();
+      throw error;
+    }
+    const [near, given] = ends;
+    let failure: Error | undefined;
     const pair = new Pair(
-      [near, UnixSocket.fromFd(socket.fd)],
+      [near, own],
       (from, raw, held) => {
         this.#tell(conversation.see(from === 0 ? 'request' : 'reply', raw));
         return held;
       },
-      () => {
+      (_, error) => {
+        failure = error;
         if (this.#requests.delete(pair)) pair.close();
       },
     );
     const conversation = new Conversation('back-end', this.#clock);
     this.#requests.set(pair, conversation);
-    socket.close();
     pair.start();
+    if (failure) {
+      given.close();
+      throw failure;
+    }
+    socket.close();
     return given;
   }
 

@@ -64,8 +64,19 @@ class Sessions {
   }
 
   start(): void {
-    this.#pause = undefined;
     this.#listener.onConnection(() => this.#accept());
+  }
+
+  /** There is no room for another descriptor; who connects meanwhile waits. */
+  #wait(): void {
+    this.#listener.offConnection();
+    this.#pause = setTimeout(() => {
+      try {
+        this.start();
+      } catch {
+        this.#wait();
+      }
+    }, PAUSE);
   }
 
   close(): void {
@@ -83,9 +94,7 @@ class Sessions {
     try {
       near = this.#listener.accept();
     } catch {
-      // It has no room for another descriptor; who connects meanwhile waits.
-      this.#listener.offConnection();
-      this.#pause = setTimeout(() => this.start(), PAUSE);
+      this.#wait();
     }
     if (near) this.#begin(near, ++this.#count);
   }
@@ -109,6 +118,7 @@ class Sessions {
       },
     });
     this.#open.add(session);
+    session.start();
   }
 }
 
