@@ -13,6 +13,7 @@ export function jsonReporter(write: (text: string) => void): TraceReporter {
   };
   return {
     listening: (what) => line('listening', what),
+    waiting: (what) => line('waiting', what),
     connected: (connection, ends) => line('connected', { connection, ...ends }),
     refused: (connection, from, { message }) =>
       line('refused', { connection, from, error: message }),

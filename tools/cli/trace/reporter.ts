@@ -11,6 +11,8 @@ export interface Process extends PeerCredentials {
 
 export interface TraceReporter {
   listening(what: { socket: string; to: string }): void;
+  /** Nothing is there to connect to, yet. */
+  waiting(what: { to: string }): void;
   /** `connection` counts from 1. `from` connected to us, we connected to `to`. */
   connected(connection: number, ends: { from: Process; to: Process }): void;
   /** Somebody connected, and `to` could not be connected to. */

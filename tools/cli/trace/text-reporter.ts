@@ -28,6 +28,7 @@ export function textReporter(write: (text: string) => void): TraceReporter {
       write(`listening on ${socket}, for ${to}; Ctrl-C ends\n`);
       write('→ of the front end  ← its reply  ⇐ of the back end  ⇒ its reply; times in ms\n');
     },
+    waiting: ({ to }) => write(`nothing is at ${to} yet: until it is, who connects is refused\n`),
     connected: (connection, { from, to }) =>
       said(connection, `connected: ${processText(from)} to ${processText(to)}`),
     refused: (connection, from, { message }) =>

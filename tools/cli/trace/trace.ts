@@ -1,9 +1,9 @@
 /** `vhost-net trace SOCKET --to SOCKET`: sits between a front end and a back end, and tells what they say. */
 import { once } from 'node:events';
-import { chownSync, readFileSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { chownSync, readFileSync, type Stats, statSync } from 'node:fs';
 import { UnixListener, UnixSocket } from '../../../lib/index.js';
 import { EXIT_DONE, UsageError } from '../output.js';
+import { lookAtPeer } from '../peer-path.js';
 import { jsonReporter } from './json-reporter.js';
 import type { Process, TraceReporter } from './reporter.js';
 import { Session } from './session.js';
@@ -24,14 +24,16 @@ export async function trace(
   { to, json }: TraceOptions,
   stop: AbortSignal,
 ): Promise<number> {
-  if (resolve(socket) === resolve(to)) {
-    throw new UsageError(`it cannot connect to ${to}, on which it is to listen itself`);
-  }
+  const other = lookAtPeer(to, '--to');
   const write = (text: string) => process.stdout.write(text);
   const reporter = json ? jsonReporter(write) : textReporter(write);
-  using listener = listen(socket, to);
+  using listener = listen(socket, other);
+  if (isSameFile(socket, to)) {
+    throw new UsageError(`it cannot connect to ${to}, on which it is to listen itself`);
+  }
   using sessions = new Sessions(listener, to, reporter);
   reporter.listening({ socket, to });
+  if (!other) reporter.waiting({ to });
   sessions.start();
   if (!stop.aborted) await once(stop, 'abort');
   sessions.close();
@@ -40,12 +42,19 @@ export async function trace(
 }
 
 /** Whoever may connect to the other socket may connect to this one, which stands in its place. */
-function listen(path: string, to: string): UnixListener {
-  const other = statSync(to, { throwIfNoEntry: false });
+function listen(path: string, other: Stats | undefined): UnixListener {
   const mode = other && { mode: other.mode & 0o777 };
   const listener = UnixListener.listen(path, 'stream', mode);
   if (other && process.geteuid?.() === 0) chownSync(path, other.uid, other.gid);
   return listener;
+}
+
+/** Whatever the paths are. */
+function isSameFile(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((path) =>
+    statSync(path, { bigint: true, throwIfNoEntry: false }),
+  );
+  return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
 }
 
 class Sessions {
@@ -96,14 +105,16 @@ class Sessions {
     } catch {
       this.#wait();
     }
-    if (near) this.#begin(near, ++this.#count);
+    // Our own, where the other path came to lead here: each would bring the next.
+    if (near?.peer.pid === process.pid) near.close();
+    else if (near) this.#begin(near, ++this.#count);
   }
 
   #begin(near: UnixSocket, connection: number): void {
     const from = processOf(near);
     let far: UnixSocket;
     try {
-      far = UnixSocket.connect(this.#to, 'stream');
+      far = this.#connect();
     } catch (error) {
       near.close();
       this.#reporter.refused(connection, from, error as Error);
@@ -119,6 +130,13 @@ class Sessions {
     });
     this.#open.add(session);
     session.start();
+  }
+
+  #connect(): UnixSocket {
+    const far = UnixSocket.connect(this.#to, 'stream');
+    if (far.peer.pid !== process.pid) return far;
+    far.close();
+    throw new Error(`${this.#to} leads to its own socket`);
   }
 }
 
