@@ -9,32 +9,49 @@ const HEADER = 24;
 const RECORD = 16;
 /** Bytes gathered before a write. */
 const BUFFER = 256 * 1024;
+/** How long fewer of them wait, in ms: whoever reads along sees them soon, and busy ports make no more calls. */
+const WAIT = 500;
 
 export class PcapWriter {
   readonly #fd: number;
+  readonly #failed: (() => void) | undefined;
   readonly #buffer = Buffer.alloc(BUFFER);
   #used = 0;
+  #timer: NodeJS.Timeout | undefined;
+  /** Why no more is written. */
+  #failure: Error | undefined;
   #closed = false;
 
-  /** Creates or empties the file. Throws what open(2) says. */
-  constructor(path: string) {
+  /**
+   * Creates or empties the file. Throws what open(2) and write(2) say. `failed` is called when it cannot be written to
+   * any more; why is thrown by {@link PcapWriter.write} and {@link PcapWriter.close}.
+   */
+  constructor(path: string, failed?: () => void) {
     this.#fd = openSync(path, 'w');
+    this.#failed = failed;
     this.#buffer.writeUInt32LE(MAGIC, 0);
     this.#buffer.writeUInt16LE(2, 4);
     this.#buffer.writeUInt16LE(4, 6);
     this.#buffer.writeUInt32LE(SNAPLEN, 16);
     this.#buffer.writeUInt32LE(LINKTYPE_ETHERNET, 20);
     this.#used = HEADER;
+    try {
+      this.#flush();
+    } catch (error) {
+      closeSync(this.#fd);
+      throw error;
+    }
   }
 
-  /** Adds frames as seen now. */
+  /** Adds frames as seen now. Throws `ENOSPC` and the like. */
   write(frames: readonly Sendable[]): void {
+    if (this.#failure) throw this.#failure;
     const now = performance.timeOrigin + performance.now();
     const seconds = Math.floor(now / 1000);
     const microseconds = Math.floor((now - seconds * 1000) * 1000);
     for (const frame of frames) {
       const bytes = frame instanceof Uint8Array ? frame : frame.bytes;
-      if (this.#used + RECORD + bytes.length > BUFFER) this.flush();
+      if (this.#used + RECORD + bytes.length > BUFFER) this.#flush();
       const at = this.#used;
       this.#buffer.writeUInt32LE(seconds, at);
       this.#buffer.writeUInt32LE(microseconds, at + 4);
@@ -43,23 +60,41 @@ export class PcapWriter {
       this.#buffer.set(bytes, at + RECORD);
       this.#used = at + RECORD + bytes.length;
     }
+    this.#timer ??= setTimeout(() => this.#flushLate(), WAIT);
   }
 
-  /** Writes out what is gathered. Throws `ENOSPC` and the like. */
-  flush(): void {
-    for (let done = 0; done < this.#used; ) {
-      done += writeSync(this.#fd, this.#buffer, done, this.#used - done);
+  /** Writes the rest. Throws why it cannot, or could not before. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    try {
+      if (this.#failure) throw this.#failure;
+      this.#flush();
+    } finally {
+      closeSync(this.#fd);
+    }
+  }
+
+  #flush(): void {
+    try {
+      for (let done = 0; done < this.#used; ) {
+        done += writeSync(this.#fd, this.#buffer, done, this.#used - done);
+      }
+    } catch (error) {
+      this.#failure = error as Error;
+      this.#failed?.();
+      throw error;
     }
     this.#used = 0;
   }
 
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+  #flushLate(): void {
+    this.#timer = undefined;
     try {
-      this.flush();
-    } finally {
-      closeSync(this.#fd);
+      this.#flush();
+    } catch {
+      // Kept for who writes or closes next.
     }
   }
 }

@@ -22,6 +22,7 @@ export async function backend(options: BackendCommandOptions, stop: AbortSignal)
     paths.forEach((path, i) => {
       servers.push(serve(path, outlets[i] as Outlet, options, reporter));
     });
+    for (const outlet of outlets) outlet.open?.();
     reporter.listening(paths);
     reason = await end(either(stop, outlets), duration);
   } finally {

@@ -10,6 +10,8 @@ import type { BackendCommandOptions } from './options.js';
 const BURST = 64;
 
 export interface Outlet {
+  /** Called when the sockets are there, before anybody connects. */
+  open?(): void;
   /** Serves a device that has just connected. */
   serve(device: VhostUserDevice): void;
   /** Its frames go from now on; and they do not any more, or it is gone. */
@@ -43,13 +45,18 @@ export function responder(addresses: readonly string[], mac: Uint8Array): Outlet
   };
 }
 
-/** Captures what front-ends send. */
+/** Captures what front-ends send. The file is emptied when there will be something to capture. */
 export function capture(file: string): Outlet {
-  const pcap = new PcapWriter(file);
+  let pcap: PcapWriter | undefined;
+  const gone = new AbortController();
   return {
     counts: {},
-    serve: (device) => device.onFrames((frames) => pcap.write(frames)),
-    close: async () => pcap.close(),
+    gone: gone.signal,
+    open() {
+      pcap = new PcapWriter(file, () => gone.abort());
+    },
+    serve: (device) => device.onFrames((frames) => pcap?.write(frames)),
+    close: async () => pcap?.close(),
   };
 }
 
