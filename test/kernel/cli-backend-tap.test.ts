@@ -1,4 +1,5 @@
 /** Several front-ends on a socket of `vhost-net backend --to tap:NAME`, of whom one has the TAP. */
+import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { PacketSocket, UnixSocket } from '../../lib/index.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
@@ -43,6 +44,14 @@ async function hears(guest: FrontEnd, number: number): Promise<void> {
     if (Buffer.compare(bytes.subarray(HEADER), numbered(number)) === 0) return;
   }
 }
+
+test('its first line says which TAP it is, and who moves the frames', async () => {
+  const { run, path, name } = await joined();
+  expect(await run.line('listening')).toMatchObject({
+    ...{ sockets: [path], tap: name },
+    backend: existsSync('/dev/vhost-net') ? 'kernel' : 'in-process',
+  });
+});
 
 test('who connects and says nothing takes no TAP from a guest that runs', async () => {
   const { run, path, guest, send } = await joined();

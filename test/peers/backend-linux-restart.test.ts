@@ -29,10 +29,11 @@ test.each([
   const path = socketPath();
   const start = () =>
     cli(['backend', '--socket', path, '--to', `responder:${PEER.ipv4}`, '--json', ...how]);
-  const first = start();
-  await first.line('listening');
-  const before = held(first);
   const server = how.length > 0;
+  const begun = server ? 'connecting' : 'listening';
+  const first = start();
+  await first.line(begun);
+  const before = held(first);
   const guest = await LinuxGuest.boot({ path, server });
   await guest.configure(HOST.ipv4);
   await guest.startPinging(PEER.ipv4);
@@ -41,7 +42,7 @@ test.each([
   first.child.kill('SIGKILL');
   await first.ended;
   const second = start();
-  await second.line('listening');
+  await second.line(begun);
   await second.line('started');
   await guest.answered(10);
   expect(held(second)).not.toBe(before);

@@ -1,7 +1,7 @@
 /** How `attach` tells what happens to people: lines that stay, and live ones below them. */
-import { existsSync } from 'node:fs';
 import type { PortCounters } from '../../../lib/index.js';
 import { LiveBlock, type Terminal } from '../live-block.js';
+import { moverText } from '../mover-text.js';
 import { short } from '../numbers.js';
 import { columns } from '../output.js';
 import {
@@ -31,7 +31,10 @@ export function terminalReporter(terminal: Terminal, { stats }: { stats: boolean
         ['offloads', offloads.length > 0 ? offloads.join(', ') : 'none'],
         ['mode', forwardMode],
       ];
-      say([`${nameOf(what)}: ${how(what)} on Linux ${kernel}; Ctrl-C detaches`, ...columns(rows)]);
+      say([
+        `${nameOf(what)}: attached to ${moverText(what.backend)} on Linux ${kernel}; Ctrl-C detaches`,
+        ...columns(rows),
+      ]);
     },
     progress(ports, seconds) {
       const rates = samples.next(ports, seconds);
@@ -47,13 +50,6 @@ export function terminalReporter(terminal: Terminal, { stats }: { stats: boolean
       if (dropped > 0) say([`dropped ${dropped} frames for a TAP whose link was down`]);
     },
   };
-}
-
-function how({ backend }: Attached): string {
-  if (backend === 'kernel') return 'attached to /dev/vhost-net';
-  if (backend === 'vhost-user') return 'attached to a vhost-user back end';
-  const why = existsSync('/dev/vhost-net') ? 'as asked' : 'no /dev/vhost-net here';
-  return `attached to the ${backend} back end (${why})`;
 }
 
 /** Of the host's side; a socket has none that anybody knew of. */

@@ -1,10 +1,12 @@
 /** `vhost-net backend`: serves vhost-user front-ends. */
 import { once } from 'node:events';
-import { VhostUserBackend, type VhostUserDevice } from '../../../lib/index.js';
+import type { VhostUserBackend } from '../../../lib/index.js';
 import { EXIT_DONE } from '../output.js';
+import { lookAtPeer } from '../peer-path.js';
 import { cable } from './cable.js';
-import type { BackendCommandOptions } from './options.js';
-import { type BackendReporter, jsonReporter, terminalReporter } from './reporter.js';
+import { type BackendCommandOptions, checkMac } from './options.js';
+import { jsonReporter, terminalReporter } from './reporter.js';
+import { serve } from './server.js';
 import { type Outlet, outletOf } from './targets.js';
 
 /** Serves until something stops it, or has nothing to serve with any more. Returns the exit code. */
@@ -12,7 +14,12 @@ export async function backend(options: BackendCommandOptions, stop: AbortSignal)
   const write = (text: string) => process.stdout.write(text);
   const reporter =
     options.json || !process.stdout.isTTY ? jsonReporter(write) : terminalReporter(write);
-  const { socket, to, duration } = options;
+  const { socket, to, duration, connect } = options;
+  checkMac(options);
+  if (connect) {
+    lookAtPeer(socket, '--socket');
+    if (to.kind === 'socket') lookAtPeer(to.path, '--to');
+  }
   const target = await outletOf(options);
   const outlets = target ? [target] : cable();
   const paths = to.kind === 'socket' ? [socket, to.path] : [socket];
@@ -23,7 +30,7 @@ export async function backend(options: BackendCommandOptions, stop: AbortSignal)
       servers.push(serve(path, outlets[i] as Outlet, options, reporter));
     });
     for (const outlet of outlets) outlet.open?.();
-    reporter.listening(paths);
+    reporter[connect ? 'connecting' : 'listening'](paths, target?.joined ?? {});
     reason = await end(either(stop, outlets), duration);
   } finally {
     for (const server of servers) server.close();
@@ -31,34 +38,6 @@ export async function backend(options: BackendCommandOptions, stop: AbortSignal)
   }
   reporter.stopped(reason, outlets[0]?.counts ?? {});
   return EXIT_DONE;
-}
-
-function serve(
-  path: string,
-  outlet: Outlet,
-  { connect, queues, sealed }: BackendCommandOptions,
-  reporter: BackendReporter,
-): VhostUserBackend {
-  const how = { path, queuePairs: queues, memory: sealed ? 'sealed' : 'guarded' } as const;
-  const server = connect ? VhostUserBackend.connect(how) : VhostUserBackend.listen(how);
-  server.on('connect', (device) => {
-    outlet.serve(device);
-    reporter.connected(path, device);
-  });
-  server.on('start', (device: VhostUserDevice) => {
-    outlet.started?.(device);
-    reporter.started(path, device);
-  });
-  server.on('stop', (device) => {
-    outlet.stopped?.(device);
-    reporter.paused(path);
-  });
-  server.on('ringError', (_, ring, error) =>
-    reporter.failed(path, `ring ${ring}: ${error.message}`),
-  );
-  server.on('disconnect', (device, error) => reporter.disconnected(path, device, error));
-  server.on('error', (error) => reporter.failed(path, error.message));
-  return server;
 }
 
 /** Aborted when it is to stop, or where frames went is gone. */

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { type Command, InvalidArgumentError } from 'commander';
 import { checkInterfaceName, parseMac } from '../../../lib/index.js';
 import { integer, seconds } from '../number-options.js';
+import { UsageError } from '../output.js';
 
 /** Where the frames of front-ends go. */
 export type Target =
@@ -16,11 +17,22 @@ export interface BackendCommandOptions {
   to: Target;
   connect: boolean;
   queues: number;
-  mac: Uint8Array;
+  /** Of the responder. */
+  mac?: Uint8Array;
   sealed: boolean;
   /** Seconds. */
   duration?: number;
   json: boolean;
+}
+
+/** The responder's, unless another is wished for: a local one. */
+export const RESPONDER_MAC = '02:00:00:00:00:01';
+
+/** Throws a {@link UsageError} for a hardware address of what has none. */
+export function checkMac({ mac, to }: BackendCommandOptions): void {
+  if (mac && to.kind !== 'responder') {
+    throw new UsageError(`--mac goes with --to responder:, not ${to.kind}:`);
+  }
 }
 
 export function addBackendOptions(command: Command): Command {
@@ -33,12 +45,7 @@ export function addBackendOptions(command: Command): Command {
     )
     .option('--connect', 'connect to front-ends that listen, again and again', false)
     .option('--queues <N>', 'queue pairs on offer', integer(1, 128), 128)
-    .option(
-      '--mac <MAC>',
-      'with responder: its hardware address',
-      mac,
-      parseMac('02:00:00:00:00:01'),
-    )
+    .option('--mac <MAC>', `with responder: its hardware address (default: ${RESPONDER_MAC})`, mac)
     .option('--sealed', 'refuse memory that its owner can cut short', false)
     .option('--duration <SECONDS>', 'end after this time', seconds)
     .option('--json', 'print JSON lines also on a terminal', false);
@@ -74,9 +81,12 @@ function interfaceName(name: string): string {
 }
 
 function mac(text: string): Uint8Array {
+  let address: Uint8Array;
   try {
-    return parseMac(text);
+    address = parseMac(text);
   } catch {
     throw new InvalidArgumentError('It must be of the form 52:54:00:12:34:56.');
   }
+  if (((address[0] as number) & 1) === 0) return address;
+  throw new InvalidArgumentError('It must be the address of one card, not of a group.');
 }

@@ -1,15 +1,28 @@
 /** What becomes of the frames that front-ends send, and where those come from that they are given. */
-import { Frame, LONGEST_FRAME, NetPort, type VhostUserDevice } from '../../../lib/index.js';
+import {
+  Frame,
+  LONGEST_FRAME,
+  NetPort,
+  parseMac,
+  type VhostUserDevice,
+} from '../../../lib/index.js';
 import { unlessGone } from '../attach/job.js';
 import { icmpEcho } from '../forward/icmp-echo.js';
 import { PcapWriter } from '../pcap.js';
 import { CableEnd } from './cable-end.js';
-import type { BackendCommandOptions } from './options.js';
+import { type BackendCommandOptions, RESPONDER_MAC } from './options.js';
 
 /** Frames of one burst of a device. */
 const BURST = 64;
 
+export interface JoinedTap {
+  tap: string;
+  backend: string;
+}
+
 export interface Outlet {
+  /** The TAP that frames go to, and who moves them there. */
+  readonly joined?: JoinedTap;
   /** Called when the sockets are there, before anybody connects. */
   open?(): void;
   /** Serves a device that has just connected. */
@@ -76,6 +89,7 @@ export async function tap(name: string): Promise<Outlet> {
   })();
   receiving.catch(() => gone.abort());
   return {
+    joined: { tap: port.tap.interface.name, backend: port.backend },
     counts,
     gone: gone.signal,
     serve: (device) => device.onFrames((frames) => port.send(frames).catch(unlessGone)),
@@ -92,7 +106,7 @@ export async function tap(name: string): Promise<Outlet> {
 export async function outletOf({ to, mac }: BackendCommandOptions): Promise<Outlet | undefined> {
   switch (to.kind) {
     case 'responder':
-      return responder(to.addresses, mac);
+      return responder(to.addresses, mac ?? parseMac(RESPONDER_MAC));
     case 'pcap':
       return capture(to.file);
     case 'tap':
