@@ -1,6 +1,7 @@
 /** The control queue: what a guest asks for, in any pieces, and what it may not (virtio 1.3 §5.1.6.5). */
 import { describe, expect, test } from 'vitest';
 import { bit } from '../../lib/uapi/virtio-net.js';
+import { VRING_DESC_F_NEXT } from '../../lib/uapi/virtio-ring.js';
 import {
   bringUp,
   type Card,
@@ -8,6 +9,7 @@ import {
   makeCard,
   NEEDS_RESET,
 } from '../support/card-driver.js';
+import { writeDescriptor } from '../support/descriptor.js';
 import { until } from '../support/host.js';
 
 const OK = 0;
@@ -166,6 +168,24 @@ describe('a bad command gets ERR and harms nothing', () => {
     expect(ring.usedLength).toBe(0);
     expect(await control.send([0, 1, 1])).toBe(OK);
   });
+
+  test.each([
+    ['goes on outside the ring', 0xffff],
+    ['loops', 0],
+  ])(
+    '6ec1778134: a chain that %s breaks the ring, and its command is not obeyed',
+    async (_, next) => {
+      const { device, memory } = await start();
+      const { desc, avail } = device.queues.at(-1)?.addresses ?? { desc: 0n, avail: 0n };
+      memory.write(0x1000n, Uint8Array.of(0, 1, 1));
+      writeDescriptor(memory, desc, 0, [0x1000n, 3, VRING_DESC_F_NEXT, next]);
+      memory.write(avail + 4n, Uint8Array.of(0, 0));
+      memory.write(avail + 2n, Uint8Array.of(1, 0));
+      device.queues.at(-1)?.kick.signal();
+      await until(() => (device.status & NEEDS_RESET) !== 0, 'the card needs a reset');
+      expect(device.rxFilter.allmulti).toBe(false);
+    },
+  );
 
   test('a broken ring needs a reset', async () => {
     const card = await start();
