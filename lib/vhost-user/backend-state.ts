@@ -63,6 +63,7 @@ export class BackendState implements PairHost {
   /** What listeners were told last: whether the device runs, and each ring. */
   #running = false;
   #failed = false;
+  #closed = false;
   readonly #active: boolean[];
 
   constructor(limits: BackendLimits, events: StateEvents) {
@@ -163,6 +164,8 @@ export class BackendState implements PairHost {
     const before = this.memory;
     this.memory = memory;
     started.forEach((ring, i) => {
+      // What the one before led to may have ended the connection: a file was found cut short.
+      if (this.#closed) return;
       ring.device = devices[i];
       this.pairOf(ring.index)?.started(ring, this.#notesOf(ring), []);
     });
@@ -253,6 +256,7 @@ export class BackendState implements PairHost {
   }
 
   close(): void {
+    this.#closed = true;
     for (const pair of this.pairs) pair.close();
     this.#tell();
     this.#channel?.close();
