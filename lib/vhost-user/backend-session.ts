@@ -63,7 +63,7 @@ function answer(
   const acknowledged = needReply && state.has(uapi.VHOST_USER_PROTOCOL_F_REPLY_ACK) && !own;
   let reply: OwnReply | undefined;
   try {
-    reply = handle(state, hooks, request);
+    reply = handle(connection, state, hooks, request);
   } catch (error) {
     const refusal = protocolError(name, (error as Error).message);
     if (!acknowledged) throw refusal;
@@ -82,8 +82,15 @@ function answer(
   }
 }
 
-function handle(state: BackendState, hooks: SessionHooks, request: AnyRequest) {
+function handle(
+  connection: VhostUserConnection,
+  state: BackendState,
+  hooks: SessionHooks,
+  request: AnyRequest,
+) {
   const done = hooks.before?.(request as VhostUserRequest);
+  // Nothing is left of a device that the hook closed, and nothing is to come.
+  if (connection.closed) return undefined;
   const reply = done === undefined ? handleOwn(state, request) : replyOf(done, request);
   try {
     state.refresh();

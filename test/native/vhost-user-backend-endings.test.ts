@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { EventFd } from '../../lib/index.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
-import { collecting, FrontEnd, guestMemory, SIZE, USER } from '../support/front-end.js';
+import { backendOf, collecting, FrontEnd, guestMemory, SIZE, USER } from '../support/front-end.js';
 import { until } from '../support/host.js';
 import { leakSnapshot } from '../support/leaks.js';
 import { kept, sendable } from '../support/sockets.js';
@@ -44,5 +44,21 @@ test('memory that is replaced when a log turns out to be cut short is let go of,
   await expect(guest.ack('VHOST_USER_REM_MEM_REG', more)).rejects.toThrow();
   await until(() => errors.length === 1, 'its end');
   expect(errors).toMatchObject([{ code: 'ERR_MEMORY_TRUNCATED' }]);
+  expect(await mappings()).toBe(before);
+});
+
+test('a request is not handled whose hook ends the connection', async () => {
+  const { backend, device, errors } = backendOf({
+    before({ request }) {
+      if (request === 'VHOST_USER_SET_MEM_TABLE') device().close();
+      return undefined;
+    },
+  });
+  const guest = new FrontEnd(backend.path);
+  const before = await mappings();
+  await guest.negotiate();
+  await expect(guest.setMemory()).rejects.toThrow();
+  await until(() => errors.length === 1, 'its end');
+  expect(errors).toEqual([undefined]);
   expect(await mappings()).toBe(before);
 });
