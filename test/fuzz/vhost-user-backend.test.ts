@@ -1,225 +1,206 @@
 /**
- * Requests that mean something and requests that do not, in any order, and a guest that writes what it likes to the
- * rings meanwhile, against a back end that must outlive all of it.
+ * Requests that mean something and requests that do not, in any order, over a socket, and a guest that writes what it
+ * likes to the rings meanwhile, against a back end that must outlive all of it, and keep nothing of it.
  */
-import { readdirSync } from 'node:fs';
-import { ReceivedDescriptor } from '../../lib/host/unix-socket.js';
-import {
-  EventFd,
-  GuestMemory,
-  placeVring,
-  type VhostUserConnection,
-  type VhostUserMessage,
-  type VhostUserRequestName,
-} from '../../lib/index.js';
-import { LONGEST_FRAME, SHORTEST_FRAME } from '../../lib/net/frame.js';
+import type { Frame } from '../../lib/index.js';
+import { checkFrame } from '../../lib/net/frame.js';
 import { limitsOf } from '../../lib/vhost-user/backend-options.js';
-import { serveRequests } from '../../lib/vhost-user/backend-session.js';
-import { BackendState } from '../../lib/vhost-user/backend-state.js';
+import type { SessionHooks } from '../../lib/vhost-user/backend-session.js';
+import type { BackendLimits } from '../../lib/vhost-user/backend-state.js';
+import { FrontEnd } from './support/front-end.js';
+import { BRING_UP, drawRequest, NAMES, ringUp, type Wanted } from './support/front-end-requests.js';
+import { held, holdsNoMore } from './support/held.js';
 import type { Random } from './support/random.js';
 import { fuzz, type Sights, same, see, type Trace } from './support/run.js';
-import { DRAWN } from './support/vhost-user.js';
+import { ServedDevice } from './support/served-device.js';
 
-const STEPS = 150;
-const MEMORY = 0x2_0000;
-const USER = 0x5000_0000n;
-const SIZES = [1, 2, 16, 256] as const;
-const RINGS = [0x0n, 0x4000n, 0x8000n, 0xc000n] as const;
+const STEPS = 300;
 
-/** The cases of `draw` that bring a device up, each ring's several times: which ring it is for is drawn. */
-const BRING_UP = [0, 1, 2, ...Array.from({ length: 8 }, () => [3, 4, 6, 7, 8]).flat()] as const;
-const CASES = 14;
-const openFds = () => readdirSync('/proc/self/fd').length;
+/** An error of whoever uses the library. */
+class ConsumerError extends Error {
+  readonly code = 'ERR_CONSUMER';
+}
 
-type Drawn = readonly [name: VhostUserRequestName, payload: unknown, fds?: readonly number[]];
+class Case {
+  readonly #random: Random;
+  readonly #sights: Sights;
+  readonly #limits: BackendLimits;
+  readonly #hooks: SessionHooks;
+  readonly #front: FrontEnd;
+  readonly #frame: Uint8Array;
+  /** How frames are taken: by a listener, or by one that looks again and again. */
+  readonly #listens: boolean;
+  /** Lets go of the bursts that the consumer has. */
+  #release: (() => void)[] = [];
+  #waiting = 0;
+  #served: ServedDevice | undefined;
 
-/** A whole front-end's worth of descriptors, and a step of it. */
-class Front {
-  readonly memory = GuestMemory.create([{ guestAddress: 0n, size: MEMORY }]);
-  readonly event = EventFd.create();
-  readonly words = new Uint32Array(this.memory.regions[0]?.buffer as ArrayBuffer);
-  readonly halves = new Uint16Array(this.words.buffer);
-  #size: number;
-
-  constructor(random: Random) {
-    this.#size = random.pick(SIZES);
+  constructor(random: Random, sights: Sights) {
+    this.#random = random;
+    this.#sights = sights;
+    this.#limits = limitsOf({
+      path: '/none',
+      queuePairs: 2,
+      ...(random.chance(700) && { config: new Uint8Array(24) }),
+      memory: random.chance(900) ? 'guarded' : 'sealed',
+    });
+    const refuse = () => {
+      if (random.chance(10)) throw new Error('the hook refuses it');
+      if (random.chance(5)) this.#served?.device.close(new ConsumerError('the hook ends it'));
+    };
+    this.#hooks = random.chance(800) ? {} : { before: () => void refuse(), after: refuse };
+    this.#front = new FrontEnd(random, this.#limits.protocolFeatures);
+    this.#frame = new Uint8Array(random.between(14, 3000));
+    this.#listens = random.chance(700);
   }
 
-  get fd(): number {
-    return this.memory.regions[0]?.fd as number;
-  }
-
-  close(): void {
-    this.memory.close();
-    this.event.close();
-  }
-
-  /** A request that is sound, as far as one alone can tell. */
-  draw(random: Random, which = random.below(CASES)): Drawn {
-    const index = random.below(4);
-    const bit = (number: number, often: number) =>
-      random.chance(often) ? 1n << BigInt(number) : 0n;
-    switch (which) {
-      case 0: {
-        const features =
-          (1n << 32n) | (1n << 30n) | bit(15, 500) | bit(28, 500) | bit(29, 500) | bit(26, 200);
-        return ['VHOST_USER_SET_FEATURES', features];
+  async live(trace: Trace): Promise<number> {
+    let ahead: Wanted[] = [];
+    try {
+      for (let step = 0; step < STEPS; step++) {
+        let served = this.#served;
+        if (!served || served.closed) {
+          served?.close();
+          served = this.#connect(trace);
+          this.#served = served;
+          ahead = [...BRING_UP];
+          this.#front.mend();
+          for (let ring = 0; ring < this.#front.rings; ring++) this.#front.renew(ring);
+          trace?.(`${step}: connected`);
+        }
+        if (ahead.length === 0) {
+          this.#front.scribble();
+          ahead = this.#again(served);
+        }
+        const message = drawRequest(this.#front, this.#random, ahead.shift());
+        trace?.(`${step}: ${message.name}, ${message.bytes.length} bytes`);
+        if (this.#random.chance(5)) served.hangUp([message]);
+        else served.send(message);
+        if (!served.closed) this.#use(served);
+        if (!served.closed && this.#random.chance(50)) await this.#disturb(served, trace);
       }
+      if (!this.#served?.closed) await this.#served?.resume();
+    } finally {
+      this.#served?.close();
+      this.#front.close();
+      for (const release of this.#release) release();
+    }
+    // What was promised is kept, now that nothing is served any more.
+    await null;
+    same('who waits for room', this.#waiting, 0);
+    return STEPS;
+  }
+
+  /** What brings a ring up again that was stopped, as a driver does it after a reset. */
+  #again(served: ServedDevice): Wanted[] {
+    const ring = this.#random.below(this.#front.rings);
+    if (served.isStarted(ring) || !this.#random.chance(600)) return [];
+    this.#front.renew(ring);
+    return [...ringUp(ring)];
+  }
+
+  #connect(trace: Trace): ServedDevice {
+    const served = new ServedDevice(this.#front, this.#limits, this.#hooks, this.#sights, trace);
+    if (this.#listens) served.device.onFrames((frames) => this.#take(frames));
+    return served;
+  }
+
+  #take(frames: readonly Frame[]): Promise<void> | undefined {
+    frames.forEach(checkFrame);
+    for (const { bytes, length } of frames) same('bytes of a frame', bytes.length, length);
+    see(this.#sights, 'frames', frames.length);
+    if (this.#random.chance(5)) this.#served?.device.close(new ConsumerError('it has enough'));
+    if (this.#random.chance(700)) return undefined;
+    const fails = this.#random.chance(10);
+    if (fails && this.#random.chance(500)) throw new ConsumerError('the consumer fails');
+    return new Promise((resolve, reject) => {
+      this.#release.push(fails ? () => reject(new ConsumerError('it fails later')) : resolve);
+    });
+  }
+
+  /** What the owner of the device does. */
+  #use(served: ServedDevice): void {
+    const { device } = served;
+    for (let pair = 0; pair < served.pairs; pair++) {
+      served.look(pair);
+      const given = device.enqueue([this.#frame], pair);
+      if (given > 0) see(this.#sights, 'given');
+      else if (this.#random.chance(50)) {
+        this.#waiting++;
+        void device.whenRoom(pair).then(() => this.#waiting--);
+      }
+      if (this.#listens) continue;
+      const frames = device.dequeue(pair);
+      frames.forEach(checkFrame);
+      see(this.#sights, 'frames', frames.length);
+      if (this.#random.chance(500)) device.release(pair);
+    }
+  }
+
+  /** What happens beside requests. */
+  async #disturb(served: ServedDevice, trace: Trace): Promise<void> {
+    const random = this.#random;
+    const front = this.#front;
+    const what = random.below(12);
+    trace?.(`  and ${what}`);
+    switch (what) {
+      case 0:
+        front.cut();
+        return served.turn();
       case 1:
-        return ['VHOST_USER_SET_PROTOCOL_FEATURES', 0xb03fn | bit(12, 500) | bit(16, 100)];
+        return front.mend();
       case 2:
-        return ['VHOST_USER_SET_MEM_TABLE', [this.region()], [this.fd]];
+        return served.stall(random.pick(['half', 'nothing']));
       case 3:
-        return ['VHOST_USER_SET_VRING_NUM', { index, num: this.#size }];
-      case 4: {
-        const { desc, avail, used } = placeVring(USER + (RINGS[index] as bigint), this.#size);
-        const flags = random.below(2);
-        return ['VHOST_USER_SET_VRING_ADDR', { index, flags, desc, avail, used, log: 0n }];
-      }
+        return served.resume();
+      case 4:
+        front.answer();
+        return served.turn();
       case 5:
-        return ['VHOST_USER_SET_VRING_BASE', { index, num: random.below(4) }];
+        front.fill();
+        return served.turn();
       case 6:
-        return ['VHOST_USER_SET_VRING_KICK', { index, noDescriptor: false }, [this.event.fd]];
-      case 7:
-        return ['VHOST_USER_SET_VRING_CALL', { index, noDescriptor: false }, [this.event.fd]];
+        if (served.device.config) served.device.setConfig(random.below(20), new Uint8Array(4));
+        return;
+      case 7: {
+        const last = Array.from({ length: random.below(3) }, () => drawRequest(front, random));
+        return served.hangUp(last);
+      }
       case 8:
-        return ['VHOST_USER_SET_VRING_ENABLE', { index, num: Number(random.chance(900)) }];
+        if (random.chance(300)) served.device.close(new ConsumerError('no more'));
+        return;
       case 9:
-        return ['VHOST_USER_GET_VRING_BASE', { index, num: 0 }];
+        for (const release of this.#release.splice(0)) release();
+        return served.turn();
       case 10:
-        return ['VHOST_USER_SET_LOG_BASE', { size: 16n, offset: 0n }, [this.fd]];
-      case 11:
-        return [
-          'VHOST_USER_SET_INFLIGHT_FD',
-          { mmapSize: BigInt(MEMORY), mmapOffset: 0n, numQueues: 4, queueSize: this.#size },
-          [this.fd],
-        ];
-      case 12:
-        return ['VHOST_USER_ADD_MEM_REG', this.region(1n << 32n), [this.fd]];
+        front.event.wake();
+        return served.turn();
       default:
-        return ['VHOST_USER_REM_MEM_REG', this.region(1n << 32n)];
+        return front.scribbleFile();
     }
   }
-
-  region(above = 0n) {
-    const guestAddress = above;
-    return { guestAddress, size: BigInt(MEMORY), userAddress: USER + above, mmapOffset: 0n };
-  }
-
-  /** What a guest does: descriptors, heads and positions of its choice. */
-  scribble(random: Random): void {
-    const ring = Number(random.pick(RINGS));
-    for (let left = random.between(1, 6); left > 0; left--) {
-      const word = ring / 4 + 4 * random.below(this.#size);
-      this.words[word] = random.chance(800) ? random.below(MEMORY) : random.edge(MEMORY);
-      this.words[word + 1] = random.chance(950) ? 0 : random.u32();
-      this.words[word + 2] = random.chance(700) ? random.between(10, 2000) : random.edge(1500);
-      this.words[word + 3] =
-        (random.below(this.#size) << 16) | random.pick([0, 0, 0, 1, 2, 2, 3, 4]);
-    }
-    const avail = ring / 2 + 8 * this.#size;
-    this.halves[avail + 2 + random.below(this.#size)] = random.below(this.#size);
-    const position = this.halves[avail + 1] as number;
-    this.halves[avail + 1] = random.chance(970) ? position + random.below(3) : random.u32();
-  }
-}
-
-/** The same request, of which something is not as it should be. */
-function spoil(random: Random, [name, payload, fds]: Drawn): Drawn {
-  if (typeof payload === 'bigint') return [name, DRAWN.u64(random), fds ?? []];
-  if (Array.isArray(payload)) return [name, DRAWN.memory(random).slice(0, 1), fds ?? []];
-  const fields = { ...(payload as Record<string, bigint | number | boolean>) };
-  const key = random.pick(Object.keys(fields));
-  const value = fields[key];
-  if (typeof value === 'bigint') fields[key] = DRAWN.u64(random);
-  else if (typeof value === 'number') fields[key] = random.edge(4);
-  return [name, fields, fds ?? []];
-}
-
-function play(random: Random, sights: Sights, trace: Trace): number {
-  const front = new Front(random);
-  let listener: (message: VhostUserMessage) => unknown = () => {};
-  const replies: unknown[] = [];
-  const connection = {
-    closed: false,
-    listen(take: typeof listener) {
-      listener = take;
-    },
-    sendReply: (_: string, payload: unknown) => replies.push(payload),
-  };
-  const state = new BackendState(limitsOf({ path: '/none', queuePairs: 2 }), {
-    started: () => see(sights, 'started'),
-    stopped: () => see(sights, 'stopped'),
-    ring: () => {},
-    features: () => {},
-    notified: () => see(sights, 'called'),
-    ringError: (_, error) => {
-      same('what breaks a ring', (error as { code?: string }).code, 'ERR_RING_BROKEN');
-      see(sights, 'a broken ring');
-    },
-    failed: (error) => {
-      throw error;
-    },
-  });
-  state.listener = (frames) => {
-    for (const { bytes, length } of frames) {
-      same('bytes of a frame', bytes.length, length);
-      same('its length', length >= SHORTEST_FRAME && length <= LONGEST_FRAME, true);
-    }
-    see(sights, 'frames', frames.length);
-  };
-  serveRequests(connection as unknown as VhostUserConnection, state, {});
-  const frame = new Uint8Array(random.between(SHORTEST_FRAME, 3000));
-  try {
-    for (let step = 0; step < STEPS; step++) {
-      front.scribble(random);
-      // Brought up at first, so that there is something to break.
-      const sound =
-        step < BRING_UP.length ? front.draw(random, BRING_UP[step]) : front.draw(random);
-      const [request, payload, fds = []] = random.chance(150) ? spoil(random, sound) : sound;
-      const descriptors = fds.map((fd) => ReceivedDescriptor.fromFd(fd));
-      trace?.(`${step}: ${request}`);
-      try {
-        listener({ kind: 'request', request, payload, needReply: true, descriptors } as never);
-        see(sights, replies.at(-1) === 1n ? 'refused' : 'done');
-      } catch (error) {
-        const { code } = error as { code?: string };
-        if (code !== 'ERR_VHOST_USER_PROTOCOL') throw error;
-        see(sights, 'the end');
-      }
-      for (const descriptor of descriptors) same('a descriptor', descriptor.closed, true);
-      for (const pair of state.pairs) {
-        pair.look();
-        if (pair.enqueue([frame]) > 0) see(sights, 'given');
-      }
-    }
-  } finally {
-    state.close();
-    front.close();
-  }
-  return STEPS;
 }
 
 fuzz({
   name: 'vhost-user-backend',
   states: 60_000,
   play: async (random, sights, trace) => {
-    const before = openFds();
-    const states = play(random, sights, trace);
-    // What is polled, and what is mapped, goes in a later turn of the event loop.
-    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
-    same('descriptors', openFds(), before);
+    const before = held();
+    const states = await new Case(random, sights).live(trace);
+    await holdsNoMore(before);
     return states;
   },
   reaches: [
-    'started',
-    'stopped',
-    'called',
-    'a broken ring',
-    'frames',
-    'given',
-    'refused',
-    'done',
-    'the end',
+    ...NAMES,
+    ...['started', 'stopped', 'called', 'a broken ring', 'frames', 'given', 'refused'],
+    ...[
+      'no error',
+      'ERR_VHOST_USER_PROTOCOL',
+      'ERR_VHOST_USER_DISCONNECTED',
+      'ERR_VHOST_USER_BACKLOG',
+      'ERR_MEMORY_TRUNCATED',
+      'ERR_CONSUMER',
+      'EPIPE',
+    ].map((reason) => `the end: ${reason}`),
   ],
 });
