@@ -61,9 +61,13 @@ export class BackendPair {
     } else {
       const common = { ring: device, counters, headerLength, mergeable };
       this.#fill = new RingFill({ ...common, flags: given.flags });
-      for (const head of again) device.give(head, 0);
+      const heads = Uint16Array.from(again);
+      for (const head of heads) device.give(head, 0);
       device.disableKicks();
-      if (device.publish()) this.#call(ring);
+      notes?.given(heads, heads.length);
+      const wanted = device.publish();
+      notes?.shown(heads, heads.length);
+      if (wanted) this.#call(ring);
     }
     this.listen(ring);
     // What was kicked before, to whoever served it then, is kicked no more.
@@ -102,6 +106,7 @@ export class BackendPair {
   stop(ring: BackendRing): number {
     if (ring === this.transmit) {
       this.release();
+      this.#burst?.leave();
       this.#burst = undefined;
       clearImmediate(this.#scheduled);
       this.#scheduled = undefined;

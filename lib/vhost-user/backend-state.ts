@@ -167,7 +167,10 @@ export class BackendState implements PairHost {
       // What the one before led to may have ended the connection: a file was found cut short.
       if (this.#closed) return;
       ring.device = devices[i];
-      this.pairOf(ring.index)?.started(ring, this.#notesOf(ring), []);
+      // What was in flight when it started, and did not come yet, is in flight still.
+      const notes = this.#notesOf(ring);
+      const again = memory ? notes?.resume(ring.usedIndex(memory)) : [];
+      this.pairOf(ring.index)?.started(ring, notes, again ?? []);
     });
     before?.close(memory);
   }

@@ -113,6 +113,12 @@ export class RingBurst {
     return wanted;
   }
 
+  /** Leaves what was in flight before, and did not come yet, in the ring: it comes to whoever goes on there. */
+  leave(): void {
+    this.#ring.untake(this.#again.length);
+    this.#again.length = 0;
+  }
+
   /** As {@link RingBurst.#take}; what is bad behind good ones is found bad again, by the next look. */
   #next(): boolean {
     try {

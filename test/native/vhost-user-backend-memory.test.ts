@@ -1,7 +1,15 @@
 /** What a vhost-user back end does with the files that a front-end shares: memory, its dirty log, what is in flight. */
 import { ftruncateSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { bit, EventFd, VHOST_F_LOG_ALL } from '../../lib/index.js';
+import {
+  bit,
+  EventFd,
+  placeVring,
+  VHOST_F_LOG_ALL,
+  type VhostUserInflight,
+  VringDriver,
+} from '../../lib/index.js';
+import { BackendInflight } from '../../lib/vhost-user/backend-inflight.js';
 import { holdNothingLeaks } from '../support/cleanup.js';
 import {
   backendOf,
@@ -12,6 +20,7 @@ import {
   numbered,
   RECEIVE_AT,
   RINGS,
+  SIZE,
   USER,
   unsealedFile,
 } from '../support/front-end.js';
@@ -172,7 +181,8 @@ test('the dirty log has the pages of buffers and used rings that were written to
   expect(event.read()).toBe(0);
 });
 
-test('frames that a killed back end had taken are taken again, in order, by the next', async () => {
+/** A guest with three frames in flight, in the hands of a back end that was killed, and one that nobody took. */
+async function bereft() {
   const path = socketPath();
   const killed = await holdingBackEnd(path);
   const guest = new FrontEnd(path);
@@ -202,16 +212,79 @@ test('frames that a killed back end had taken are taken again, in order, by the 
   guest.send(numbered(6));
   guest.drivers[1]?.publish();
 
-  const { backend, frames } = collecting();
-  const again = new FrontEnd(backend.path, guest.memory);
-  again.drivers = guest.drivers;
-  await again.negotiate();
-  await again.ack('VHOST_USER_SET_INFLIGHT_FD', inflight, descriptors);
-  await again.setMemory();
-  await again.startRing(0);
-  await again.startRing(1, { base: 77 });
-  await again.enable(0, 1);
-  await until(() => frames.length === 4, 'four frames');
-  expect(frames).toEqual([3, 4, 5, 6].map((i) => numbered(i)));
-  expect(again.taken(1)).toHaveLength(4);
+  /** The guest on the next back end, whose rings are not enabled yet. */
+  async function on(path: string): Promise<FrontEnd> {
+    const again = new FrontEnd(path, guest.memory);
+    again.drivers = guest.drivers;
+    await again.negotiate();
+    await again.ack('VHOST_USER_SET_INFLIGHT_FD', inflight, descriptors);
+    await again.setMemory();
+    await again.startRing(0);
+    await again.startRing(1, { base: 77 });
+    return again;
+  }
+  return { on };
+}
+
+describe('frames that a killed back end had taken are taken again, in order, by the next', () => {
+  const inOrder = [3, 4, 5, 6].map((i) => numbered(i));
+
+  test('at once', async () => {
+    const { on } = await bereft();
+    const { backend, frames } = collecting();
+    const guest = await on(backend.path);
+    await guest.enable(0, 1);
+    await until(() => frames.length === 4, 'four frames');
+    expect(frames).toEqual(inOrder);
+    expect(guest.taken(1)).toHaveLength(4);
+  });
+
+  test('also where the memory is another before they are', async () => {
+    const { on } = await bereft();
+    const { backend, frames } = collecting();
+    const guest = await on(backend.path);
+    await guest.setMemory();
+    await guest.enable(0, 1);
+    await until(() => frames.length === 4, 'four frames');
+    expect(frames).toEqual(inOrder);
+    expect(guest.taken(1)).toHaveLength(4);
+  });
+
+  test('or by the one after it, where the ring is stopped before they are', async () => {
+    const { on } = await bereft();
+    const { backend, frames } = collecting();
+    const guest = await on(backend.path);
+    const { payload } = await guest.request('VHOST_USER_GET_VRING_BASE', { index: 1, num: 0 });
+    expect(payload).toEqual({ index: 1, num: 3 });
+    await guest.startRing(1, { base: 3 });
+    await guest.enable(0, 1);
+    await until(() => frames.length === 4, 'four frames');
+    expect(frames).toEqual(inOrder);
+    expect(guest.taken(1)).toHaveLength(4);
+  });
+});
+
+test('buffers that a killed back end had taken to receive into go back once', async () => {
+  const { backend } = backendOf();
+  const guest = new FrontEnd(backend.path);
+  await guest.negotiate();
+  const wanted = { mmapSize: 0n, mmapOffset: 0n, numQueues: 2, queueSize: SIZE };
+  const { payload, descriptors } = await guest.request('VHOST_USER_GET_INFLIGHT_FD', wanted);
+  descriptors.forEach(kept);
+  const { fd } = descriptors[0] as { fd: number };
+  const notes = kept(BackendInflight.map(payload as VhostUserInflight, fd, 2)).ring(0, SIZE);
+  notes.resume(0);
+  await guest.setMemory();
+  guest.drivers[0] = new VringDriver(guest.memory, {
+    size: SIZE,
+    addresses: placeVring(RINGS[0], SIZE),
+  });
+  guest.post(4);
+  for (const head of [0, 1]) notes.taken(head);
+  await guest.startRing(0);
+  expect(guest.taken(0)).toEqual([0, 1]);
+  const stopped = await guest.request('VHOST_USER_GET_VRING_BASE', { index: 0, num: 0 });
+  expect(stopped.payload).toEqual({ index: 0, num: 2 });
+  await guest.startRing(0, { base: 2 });
+  expect(guest.taken(0)).toEqual([]);
 });
