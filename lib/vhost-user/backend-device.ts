@@ -115,8 +115,9 @@ export class VhostUserDevice {
 
   /**
    * Copies frames to the guest, with their headers. Returns how many: the guest may have room for fewer. A frame
-   * that is longer than every buffer of the guest's is dropped, and counted. Throws `ERR_FRAME_SIZE`,
-   * `ERR_INVALID_ARG_TYPE`, `ERR_FEATURES_NOT_OFFERED` for an offload that the guest does not take.
+   * that is longer than every buffer of the guest's, or than all that its ring holds, is dropped, and counted.
+   * Throws `ERR_FRAME_SIZE`, `ERR_INVALID_ARG_TYPE`, `ERR_FEATURES_NOT_OFFERED` for an offload that the guest does
+   * not take.
    */
   enqueue(frames: readonly Sendable[], pair = 0): number {
     const { given } = this.#state.use;

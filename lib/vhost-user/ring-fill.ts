@@ -65,7 +65,7 @@ export class RingFill {
 
   /**
    * Copies a frame to the guest, which sees it after {@link RingFill.publish}. Returns false where it has posted
-   * too few buffers; a frame that none of its buffers can hold is dropped. Throws `ERR_RING_BROKEN`.
+   * too few buffers; a frame that none of its buffers can hold, or all that are in the ring, is dropped. Throws `ERR_RING_BROKEN`.
    */
   put(frame: Sendable): boolean {
     const ring = this.#ring;
@@ -76,6 +76,11 @@ export class RingFill {
       // As many chains as the ring has entries are all that the used ring can tell of.
       if (this.#unshown + count === ring.size || !this.#take(count)) {
         ring.untake(count);
+        // More than all of the ring holds: it would wait forever.
+        if (count === ring.size) {
+          this.#counters.dropped++;
+          return true;
+        }
         this.missed = count;
         return false;
       }

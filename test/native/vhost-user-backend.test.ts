@@ -9,6 +9,7 @@ import {
   HEADER,
   numbered,
   PROTOCOL,
+  SIZE,
   STATUS,
 } from '../support/front-end.js';
 import { until } from '../support/host.js';
@@ -91,6 +92,17 @@ describe('frames', () => {
     expect(device().counters()).toMatchObject({ dropped: 1, sent: 0 });
     expect(device().enqueue([numbered(2, 100)])).toBe(1);
     expect(await guest.received(1)).toHaveLength(1);
+  });
+
+  test('longer than all that the ring holds are dropped as well, and the buffers stay', async () => {
+    const { guest, device } = await running({}, FEATURES | bit(VIRTIO_NET_F_MRG_RXBUF));
+    guest.post(SIZE, 100);
+    expect(device().enqueue([numbered(1, 100), numbered(2, 1600 - HEADER)])).toBe(1);
+    guest.taken(0);
+    guest.post(2, 100);
+    expect(device().enqueue([numbered(3, 1601 - HEADER), numbered(4, 1600 - HEADER)])).toBe(2);
+    expect(device().counters()).toMatchObject({ dropped: 1, sent: 2 });
+    expect(await guest.received(SIZE)).toHaveLength(SIZE);
   });
 
   test('stay with a consumer until its promise resolves, and their chains as well', async () => {
