@@ -12,6 +12,8 @@ export class HeldFrame {
   /** Where what does not fit into a frame's buffers goes; its address in this process. */
   readonly spare: Uint8Array;
   readonly address: number;
+  /** What its driver had acknowledged. */
+  features = 0n;
   readonly #bytes = new Uint8Array(SPARE_BYTES);
   #length = 0;
   readonly #buffer: ArrayBuffer;

@@ -29,6 +29,7 @@ const FAILED_DELAY = 100;
 export class ReceiveService extends RingService {
   readonly #counters: InProcessCounters;
   readonly #held: HeldFrame;
+  readonly #features: bigint;
   readonly #headerLength: number;
   readonly #mergeable: boolean;
   readonly #poller: Poller;
@@ -44,6 +45,7 @@ export class ReceiveService extends RingService {
     super(options);
     this.#counters = options.counters;
     this.#held = options.held;
+    this.#features = options.features;
     this.#headerLength = headerLengthOf(options.features);
     this.#mergeable = hasBit(options.features, VIRTIO_NET_F_MRG_RXBUF);
     this.#chains = new TakenChains(this.ring, this.batch);
@@ -56,6 +58,16 @@ export class ReceiveService extends RingService {
     }
     this.#poller.unref();
     this.#poller.pause();
+  }
+
+  override start(): void {
+    const { features, waits } = this.#held;
+    // Of a driver before this one: its header may be another, and several buffers more than this one takes.
+    if (waits && features !== this.#features) {
+      this.#held.clear();
+      this.#counters.receiveDropped++;
+    }
+    super.start();
   }
 
   override stop(): void {
@@ -156,6 +168,7 @@ export class ReceiveService extends RingService {
       return;
     }
     this.#long = SHORT_ENOUGH;
+    this.#held.features = this.#features;
     this.#held.take(room, bytes, (target) => this.batch.copyTo(frame, target));
   }
 
