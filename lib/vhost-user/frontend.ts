@@ -36,8 +36,10 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
   readonly name = 'vhost-user';
   readonly features: bigint;
   readonly iotlb = undefined;
-  /** What runs, or undefined. */
+  /** What runs, or undefined: from the call of a start to that of a stop. */
   #service: FrontendService | undefined;
+  /** What sessions are to serve: from the end of a start, when its turn came, to that of a stop. */
+  #begun: FrontendService | undefined;
   /** Where each ring goes on that is not served. */
   readonly #bases: number[];
   readonly #inflight = new InflightArea();
@@ -81,6 +83,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
           if (session) await service.bringUp(session, this.#log);
           else if (!this.hopeful) throw disconnected('and nobody is to make it again');
         });
+        this.#begun = service;
       } catch (error) {
         this.#forget(service);
         throw error;
@@ -131,7 +134,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
       if (this.#service) next?.checkCovers(this.#service.config.memory);
       next?.hold(this);
       try {
-        if (this.session) await this.#service?.switchLog(this.session, next);
+        if (this.session) await this.#begun?.switchLog(this.session, next);
         this.#log = next;
         if (before !== next) before?.release(this);
       } catch (error) {
@@ -186,9 +189,9 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
     if (this.#mtu !== undefined && session.has(VHOST_USER_PROTOCOL_F_MTU)) {
       await setMtu(session, this.#mtu);
     }
-    if (!this.#service) return;
-    this.#service.recover();
-    await this.#service.bringUp(session, this.#log);
+    if (!this.#begun) return;
+    this.#begun.recover();
+    await this.#begun.bringUp(session, this.#log);
     this.#served = true;
   }
 
@@ -230,6 +233,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
   /** What begins anew has nothing in flight. */
   #forget(service: FrontendService): void {
     if (this.#service === service) this.#service = undefined;
+    if (this.#begun === service) this.#begun = undefined;
     this.#inflight.forget();
     service.close();
   }
@@ -237,7 +241,7 @@ export class VhostUserFrontend extends FrontendLink implements VhostBackend {
   async #logAgain(log: DirtyLog | undefined): Promise<void> {
     const { session } = this;
     if (!session) return;
-    await this.#service?.switchLog(session, log).catch((error) => session.close(error));
+    await this.#begun?.switchLog(session, log).catch((error) => session.close(error));
   }
 
   #running(): FrontendService {

@@ -14,7 +14,7 @@ import { FRONTEND_PROTOCOL_FEATURES } from '../../lib/vhost-user/handshake.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { expectCode } from '../support/errors.js';
 import { FakeBackEnd } from '../support/fake-back-end.js';
-import { frontendRig } from '../support/frontend-rig.js';
+import { type FrontendRig, frontendRig } from '../support/frontend-rig.js';
 import { until } from '../support/host.js';
 import { runModule } from '../support/node-child.js';
 import { kept, socketPath } from '../support/sockets.js';
@@ -182,6 +182,39 @@ describe('a front end whose back end goes away', () => {
     fake.session.connection.close();
     await fake.sessionOf(1);
     await until(() => frontend.linkUp, 'the link comes up');
+  });
+});
+
+describe('a front end whose next back end has begun to be told', () => {
+  /** Does something when that one is told of the MTU, before all else that is told of the one before. */
+  async function meanwhile<T>({ fake, frontend }: FrontendRig, act: () => Promise<T>): Promise<T> {
+    const acted = new Promise<T>((resolve) => {
+      const replies = {
+        get VHOST_USER_NET_SET_MTU(): bigint {
+          resolve(act());
+          return 0n;
+        },
+      };
+      fake.options = { replies };
+    });
+    await frontend.setMtu(1500);
+    fake.session.connection.close();
+    return acted;
+  }
+
+  test('starts its rings once', async () => {
+    const rig = await frontendRig();
+    await meanwhile(rig, () => rig.frontend.start(rig.config));
+    expect(rig.fake.sessions).toHaveLength(2);
+    expect(rig.fake.session.payloads('SET_VRING_KICK')).toHaveLength(2);
+  });
+
+  test('stops its rings where they are', async () => {
+    const rig = await frontendRig();
+    await rig.frontend.start(rig.config);
+    rig.giveBack(0, 5);
+    const states = await meanwhile(rig, () => rig.frontend.stop());
+    expect(states).toEqual([{ receive: 5, transmit: 0 }]);
   });
 });
 
