@@ -12,6 +12,7 @@ import {
 import { serveRequests } from './backend-session.js';
 import { type BackendLimits, BackendState } from './backend-state.js';
 import { VhostUserConnection } from './connection.js';
+import { tell, uncaught } from './tell.js';
 
 /** Nobody is there to connect to, yet or any more. */
 const NOBODY = ['ENOENT', 'ECONNREFUSED', 'EAGAIN'];
@@ -95,14 +96,12 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
   }
 
   #acceptOne(): void {
-    let device: VhostUserDevice | undefined;
     try {
       const socket = this.#listener?.accept();
-      if (socket) device = this.#serve(socket);
+      if (socket) this.#serve(socket);
     } catch (error) {
       this.#pause(error as Error);
     }
-    if (device) this.emit('connect', device);
   }
 
   /** It would fail at once again: whoever waits, waits. */
@@ -122,15 +121,12 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
     const again = () => {
       if (!this.#closed) this.#timer = setTimeout(() => this.#connect(retryEvery), retryEvery);
     };
-    let device: VhostUserDevice;
     try {
-      device = this.#serve(UnixSocket.connect(this.path, 'stream'), again);
+      this.#serve(UnixSocket.connect(this.path, 'stream'), again);
     } catch (error) {
       again();
       if (!NOBODY.includes((error as { code?: string }).code ?? '')) this.#report(error as Error);
-      return;
     }
-    this.emit('connect', device);
   }
 
   /** An `'error'` that nobody listens for would end the process. */
@@ -139,19 +135,18 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
   }
 
   /**
-   * Begins to serve who connected; whoever is told of that comes after it, for what a listener throws is an
-   * uncaughtException, and no front-end's loss. Throws where there is no descriptor left to wait for its requests with;
-   * then the connection is over.
+   * Begins to serve who connected. Throws where there is no descriptor left to wait for its requests with; then the
+   * connection is over.
    */
-  #serve(socket: UnixSocket, ended?: () => void): VhostUserDevice {
+  #serve(socket: UnixSocket, ended?: () => void): void {
     const connection = new VhostUserConnection(socket, { role: 'answers' });
     const state = new BackendState(this.#limits, {
-      started: () => this.emit('start', device),
-      stopped: () => this.emit('stop', device),
-      ring: (ring, active) => this.emit('ring', device, ring, active),
-      features: (features) => this.emit('features', device, features),
-      notified: (ring) => this.emit('notified', device, ring),
-      ringError: (ring, error) => this.emit('ringError', device, ring, error),
+      started: () => tell(() => this.emit('start', device)),
+      stopped: () => tell(() => this.emit('stop', device)),
+      ring: (ring, active) => tell(() => this.emit('ring', device, ring, active)),
+      features: (features) => tell(() => this.emit('features', device, features)),
+      notified: (ring) => this.#notified(device, ring),
+      ringError: (ring, error) => tell(() => this.emit('ringError', device, ring, error)),
       failed: (error) => connection.close(error),
     });
     const device = new VhostUserDevice(state, socket.peer, (error) => connection.close(error));
@@ -164,10 +159,19 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
     connection.on('close', (error) => {
       state.close();
       this.#devices.delete(device);
-      this.emit('disconnect', device, error);
+      tell(() => this.emit('disconnect', device, error));
       ended?.();
     });
     this.#devices.add(device);
-    return device;
+    tell(() => this.emit('connect', device));
+  }
+
+  /** As the others are told, for each burst, and so without a function of its own. */
+  #notified(device: VhostUserDevice, ring: number): void {
+    try {
+      this.emit('notified', device, ring);
+    } catch (error) {
+      uncaught(error);
+    }
   }
 }

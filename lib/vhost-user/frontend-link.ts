@@ -8,6 +8,7 @@ import { disconnected } from './errors.js';
 import type { CheckedFrontendOptions } from './frontend-options.js';
 import { openSession } from './handshake.js';
 import type { Session } from './session.js';
+import { tell } from './tell.js';
 
 export interface VhostUserFrontendEvents {
   /**
@@ -131,7 +132,7 @@ export abstract class FrontendLink extends EventEmitter<VhostUserFrontendEvents>
   #adopt(session: Session): void {
     this.session = session;
     this.#protocolFeatures = session.protocolFeatures;
-    session.onConfigChanged = () => this.#tell(() => this.emit('config'));
+    session.onConfigChanged = () => tell(() => this.emit('config'));
     session.connection.once('close', (error) => this.#lose(session, error));
   }
 
@@ -141,7 +142,7 @@ export abstract class FrontendLink extends EventEmitter<VhostUserFrontendEvents>
     if (this.#end.signal.aborted) return;
     this.lost();
     if (!this.closed) void this.#reconnect();
-    this.#tell(() => this.emit('link', false, error));
+    tell(() => this.emit('link', false, error));
   }
 
   async #reconnect(): Promise<void> {
@@ -174,17 +175,6 @@ export abstract class FrontendLink extends EventEmitter<VhostUserFrontendEvents>
       throw error;
     }
     this.#adopt(session);
-    this.#tell(() => this.emit('link', true));
-  }
-
-  /** What a listener throws is an uncaughtException, and no fault of the session that it is told of. */
-  #tell(event: () => void): void {
-    try {
-      event();
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    tell(() => this.emit('link', true));
   }
 }

@@ -222,3 +222,39 @@ test("what a listener of 'connect' throws is an uncaughtException, and the front
     stderr: '',
   });
 });
+
+test('what any other listener throws is one as well, and costs no device anything, nor its end', async () => {
+  const { code, stdout, stderr } = await runModule(`
+    import { setTimeout } from 'node:timers/promises';
+    import * as vhost from './lib/index.js';
+    const path = './back-end.sock';
+    const thrown = [];
+    process.on('uncaughtException', ({ message }) => thrown.push(message));
+    const backend = vhost.VhostUserBackend.listen({ path });
+    for (const event of ['features', 'ring', 'start', 'stop', 'disconnect']) {
+      backend.on(event, () => {
+        throw new Error(event);
+      });
+    }
+    const frontend = await vhost.VhostUserFrontend.open({ path, reconnect: 'never' });
+    const memory = vhost.GuestMemory.create([{ guestAddress: 0n, size: 0x4000 }]);
+    const ring = (at) => {
+      const [kick, call] = [vhost.EventFd.create(), vhost.EventFd.create()];
+      return { size: 16, base: 0, addresses: vhost.placeVring(at, 16), kick, call };
+    };
+    const pairs = [{ receive: ring(0n), transmit: ring(0x2000n) }];
+    await frontend.start({ memory, features: 1n << 32n, pairs });
+    const [device] = backend.devices;
+    console.log(device.running);
+    device.close();
+    await setTimeout(20);
+    console.log(device.memory, backend.devices.size, thrown.join(' '));
+    await frontend.close();
+    backend.close();
+  `);
+  expect({ code, stdout, stderr }).toEqual({
+    code: 0,
+    stdout: 'true\nundefined 0 features ring ring start ring ring stop disconnect\n',
+    stderr: '',
+  });
+});
