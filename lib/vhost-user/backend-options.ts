@@ -11,7 +11,6 @@ import {
 } from './backend-features.js';
 import type { MemoryPolicy } from './backend-memory.js';
 import type { SessionHooks } from './backend-session.js';
-import type { BackendLimits } from './backend-state.js';
 
 /** Queue pairs that a message can name the rings of. */
 const MOST_PAIRS = 128;
@@ -61,6 +60,17 @@ export interface VhostUserBackendEvents {
   ringError: [device: VhostUserDevice, ring: number, error: Error];
   /** The back end cannot accept, or not connect, for other reasons than that nobody is there. */
   error: [error: Error];
+}
+
+/** What a back end has to offer, for every device. */
+export interface BackendLimits {
+  /** Virtio features, and features of the protocol, on offer. */
+  features: bigint;
+  protocolFeatures: bigint;
+  /** Queue pairs, 1 to 128. */
+  queuePairs: number;
+  config: Uint8Array | undefined;
+  memory: MemoryPolicy;
 }
 
 /** Throws `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE`, `ERR_INVALID_ARG_TYPE`. */

@@ -10,22 +10,13 @@ import { BackendChannel } from './backend-channel.js';
 import { BackendConfigSpace } from './backend-config.js';
 import type { BackendInflight } from './backend-inflight.js';
 import type { BackendLog } from './backend-log.js';
-import type { BackendMemory, MemoryPolicy } from './backend-memory.js';
+import type { BackendMemory } from './backend-memory.js';
+import type { BackendLimits } from './backend-options.js';
 import { BackendPair } from './backend-pair.js';
 import type { BackendRing } from './backend-ring.js';
 import type { FramesListener, PairHost } from './pair-host.js';
 import { rarpFrame } from './rarp.js';
 import { type RingUse, ringUse } from './ring-use.js';
-
-export interface BackendLimits {
-  /** Virtio features, and features of the protocol, on offer. */
-  features: bigint;
-  protocolFeatures: bigint;
-  /** Queue pairs, 1 to 128. */
-  queuePairs: number;
-  config: Uint8Array | undefined;
-  memory: MemoryPolicy;
-}
 
 /** What a device tells of itself. */
 export interface StateEvents {

@@ -5,12 +5,13 @@ import { UnixListener } from '../host/unix-listener.js';
 import { checkSocketPath, UnixSocket } from '../host/unix-socket.js';
 import { VhostUserDevice } from './backend-device.js';
 import {
+  type BackendLimits,
   limitsOf,
   type VhostUserBackendEvents,
   type VhostUserBackendOptions,
 } from './backend-options.js';
 import { serveRequests } from './backend-session.js';
-import { type BackendLimits, BackendState } from './backend-state.js';
+import { BackendState } from './backend-state.js';
 import { VhostUserConnection } from './connection.js';
 import { tell, uncaught } from './tell.js';
 

@@ -4,9 +4,9 @@
  */
 import type { Frame } from '../../lib/index.js';
 import { checkFrame } from '../../lib/net/frame.js';
+import type { BackendLimits } from '../../lib/vhost-user/backend-options.js';
 import { limitsOf } from '../../lib/vhost-user/backend-options.js';
 import type { SessionHooks } from '../../lib/vhost-user/backend-session.js';
-import type { BackendLimits } from '../../lib/vhost-user/backend-state.js';
 import { FrontEnd } from './support/front-end.js';
 import { BRING_UP, drawRequest, NAMES, ringUp, type Wanted } from './support/front-end-requests.js';
 import { held, holdsNoMore } from './support/held.js';

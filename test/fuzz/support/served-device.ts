@@ -8,8 +8,9 @@ import {
   VhostUserDevice,
   type VhostUserRequestName,
 } from '../../../lib/index.js';
+import type { BackendLimits } from '../../../lib/vhost-user/backend-options.js';
 import { type SessionHooks, serveRequests } from '../../../lib/vhost-user/backend-session.js';
-import { type BackendLimits, BackendState } from '../../../lib/vhost-user/backend-state.js';
+import { BackendState } from '../../../lib/vhost-user/backend-state.js';
 import { MessageReader } from '../../../lib/vhost-user/message-reader.js';
 import { hasOwnReply } from '../../../lib/vhost-user/requests.js';
 import type { FrontEnd } from './front-end.js';
