@@ -1,5 +1,4 @@
 /** What a back end offers: virtio features, and features of the protocol. */
-
 import { offloadFeatures } from '../net/offload-features.js';
 import { TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6 } from '../uapi/tun.js';
 import { VHOST_F_LOG_ALL } from '../uapi/vhost.js';
@@ -17,6 +16,18 @@ import {
   VIRTIO_RING_F_EVENT_IDX,
   VIRTIO_RING_F_INDIRECT_DESC,
 } from '../uapi/virtio-net.js';
+import type { MemoryPolicy } from './backend-memory.js';
+
+/** What a back end has to offer, for every device. */
+export interface BackendLimits {
+  /** Virtio features, and features of the protocol, on offer. */
+  features: bigint;
+  protocolFeatures: bigint;
+  /** Queue pairs, 1 to 128. */
+  queuePairs: number;
+  config: Uint8Array | undefined;
+  memory: MemoryPolicy;
+}
 
 const sum = (...bits: number[]) => bits.reduce((all, one) => all | bit(one), 0n);
 

@@ -8,6 +8,7 @@ import {
   BACKEND_FEATURES,
   BACKEND_OFFLOADS,
   BACKEND_PROTOCOL_FEATURES,
+  type BackendLimits,
 } from './backend-features.js';
 import type { MemoryPolicy } from './backend-memory.js';
 import type { SessionHooks } from './backend-session.js';
@@ -60,17 +61,6 @@ export interface VhostUserBackendEvents {
   ringError: [device: VhostUserDevice, ring: number, error: Error];
   /** The back end cannot accept, or not connect, for other reasons than that nobody is there. */
   error: [error: Error];
-}
-
-/** What a back end has to offer, for every device. */
-export interface BackendLimits {
-  /** Virtio features, and features of the protocol, on offer. */
-  features: bigint;
-  protocolFeatures: bigint;
-  /** Queue pairs, 1 to 128. */
-  queuePairs: number;
-  config: Uint8Array | undefined;
-  memory: MemoryPolicy;
 }
 
 /** Throws `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE`, `ERR_INVALID_ARG_TYPE`. */

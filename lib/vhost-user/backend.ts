@@ -4,8 +4,8 @@ import { checkInteger } from '../errors.js';
 import { UnixListener } from '../host/unix-listener.js';
 import { checkSocketPath, UnixSocket } from '../host/unix-socket.js';
 import { VhostUserDevice } from './backend-device.js';
+import type { BackendLimits } from './backend-features.js';
 import {
-  type BackendLimits,
   limitsOf,
   type VhostUserBackendEvents,
   type VhostUserBackendOptions,

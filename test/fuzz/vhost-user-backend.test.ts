@@ -4,7 +4,7 @@
  */
 import type { Frame } from '../../lib/index.js';
 import { checkFrame } from '../../lib/net/frame.js';
-import type { BackendLimits } from '../../lib/vhost-user/backend-options.js';
+import type { BackendLimits } from '../../lib/vhost-user/backend-features.js';
 import { limitsOf } from '../../lib/vhost-user/backend-options.js';
 import type { SessionHooks } from '../../lib/vhost-user/backend-session.js';
 import { FrontEnd } from './support/front-end.js';

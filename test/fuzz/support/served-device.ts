@@ -8,7 +8,7 @@ import {
   VhostUserDevice,
   type VhostUserRequestName,
 } from '../../../lib/index.js';
-import type { BackendLimits } from '../../../lib/vhost-user/backend-options.js';
+import type { BackendLimits } from '../../../lib/vhost-user/backend-features.js';
 import { type SessionHooks, serveRequests } from '../../../lib/vhost-user/backend-session.js';
 import { BackendState } from '../../../lib/vhost-user/backend-state.js';
 import { MessageReader } from '../../../lib/vhost-user/message-reader.js';
