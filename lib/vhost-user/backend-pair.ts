@@ -175,10 +175,14 @@ export class BackendPair {
 
   /** As {@link VhostUserDevice.whenRoom}. */
   whenRoom(): Promise<void> {
-    const { device } = this.receive;
+    const { device, enabled } = this.receive;
     const missed = this.#fill?.missed ?? 0;
-    if (!device || device.broken || device.enableKicks(missed)) return Promise.resolve();
-    this.#logUsed(this.receive);
+    if (!device || device.broken) return Promise.resolve();
+    // While it is not served no frame is taken, whatever room there is: whoever tries again at once would for ever.
+    if (enabled && this.#host.serving) {
+      if (device.enableKicks(missed)) return Promise.resolve();
+      this.#logUsed(this.receive);
+    }
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
     });

@@ -85,6 +85,21 @@ describe('frames', () => {
     expect(await guest.received(3)).toHaveLength(3);
   });
 
+  test('wait where there is room in a ring that is disabled, until it is not', async () => {
+    const { guest, device } = await running();
+    guest.post(4);
+    await guest.ack('VHOST_USER_SET_VRING_ENABLE', { index: 0, num: 0 });
+    let tries = 0;
+    const sending = (async () => {
+      while (device().enqueue([numbered(1)]) === 0 && ++tries < 100) await device().whenRoom();
+    })();
+    await aWhile();
+    await guest.enable(0);
+    await sending;
+    expect(tries).toBe(1);
+    expect(await guest.received(1)).toHaveLength(1);
+  });
+
   test('longer than the guest’s buffers are dropped and counted, and the buffer stays', async () => {
     const { guest, device } = await running();
     guest.post(1, 200);
