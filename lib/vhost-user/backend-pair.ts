@@ -129,6 +129,8 @@ export class BackendPair {
   /** As {@link VhostUserDevice.dequeue}. */
   dequeue(): readonly Frame[] {
     this.release();
+    // Of the look before: what was cut away reads as zeros, which may look as if nothing came.
+    this.#host.checkFiles();
     const burst = this.#burst;
     if (!burst || !this.transmit.enabled || !this.#host.serving) return [];
     // Whoever looks again and again needs no kick, which is a system call of the guest's.

@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { EventFd } from '../../lib/index.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
-import { backendOf, collecting, FrontEnd, guestMemory, SIZE, USER } from '../support/front-end.js';
+import {
+  backendOf,
+  collecting,
+  FrontEnd,
+  guestMemory,
+  SIZE,
+  USER,
+  unsealedFile,
+} from '../support/front-end.js';
 import { until } from '../support/host.js';
 import { leakSnapshot } from '../support/leaks.js';
 import { kept, sendable } from '../support/sockets.js';
@@ -61,4 +69,17 @@ test('a request is not handled whose hook ends the connection', async () => {
   await until(() => errors.length === 1, 'its end');
   expect(errors).toEqual([undefined]);
   expect(await mappings()).toBe(before);
+});
+
+test('who looks again and again learns of memory that is cut short, and is handed none of it', async () => {
+  const fd = unsealedFile();
+  const { backend, errors, device } = backendOf();
+  const guest = await new FrontEnd(backend.path, guestMemory({ fd })).bringUp();
+  guest.drivers = [];
+  const served = device();
+  ftruncateSync(fd, 0);
+  const looks = [0, 1, 2].map(() => served.dequeue());
+  expect(looks).toEqual([[], [], []]);
+  await until(() => errors.length === 1, 'its end');
+  expect(errors).toMatchObject([{ code: 'ERR_MEMORY_TRUNCATED' }]);
 });
