@@ -54,7 +54,6 @@ export class BackendState implements PairHost {
   /** What listeners were told last: whether the device runs, and each ring. */
   #running = false;
   #failed = false;
-  #closed = false;
   readonly #active: boolean[];
 
   constructor(limits: BackendLimits, events: StateEvents) {
@@ -156,7 +155,7 @@ export class BackendState implements PairHost {
     this.memory = memory;
     started.forEach((ring, i) => {
       // What the one before led to may have ended the connection: a file was found cut short.
-      if (this.#closed) return;
+      if (this.memory !== memory) return;
       ring.device = devices[i];
       // What was in flight when it started, and did not come yet, is in flight still.
       const notes = this.#notesOf(ring);
@@ -250,7 +249,6 @@ export class BackendState implements PairHost {
   }
 
   close(): void {
-    this.#closed = true;
     for (const pair of this.pairs) pair.close();
     this.#tell();
     this.#channel?.close();
