@@ -76,10 +76,16 @@ class Case {
         trace?.(`${step}: ${message.name}, ${message.bytes.length} bytes`);
         if (this.#random.chance(5)) served.hangUp([message]);
         else served.send(message);
+        this.#front.gave();
         if (!served.closed) this.#use(served);
         if (!served.closed && this.#random.chance(50)) await this.#disturb(served, trace);
       }
       if (!this.#served?.closed) await this.#served?.resume();
+      this.#served?.close();
+      // Else a socket that nobody closed would be closed since its other end is.
+      await this.#served?.turn();
+      const alone = this.#front.isAlone(() => see(this.#sights, 'asked'));
+      same('whether the sockets are closed', alone, true);
     } finally {
       this.#served?.close();
       this.#front.close();
@@ -192,7 +198,7 @@ fuzz({
   },
   reaches: [
     ...NAMES,
-    ...['started', 'stopped', 'called', 'a broken ring', 'frames', 'given', 'refused'],
+    ...['started', 'stopped', 'called', 'a broken ring', 'frames', 'given', 'refused', 'asked'],
     ...[
       'no error',
       'ERR_VHOST_USER_PROTOCOL',

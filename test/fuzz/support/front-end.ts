@@ -41,6 +41,22 @@ function opened(path: string, flags: string | number): Descriptor {
   }
 }
 
+/** Whether nobody has the other end of a socket any more. */
+function isOver(socket: UnixSocket, received: () => void): boolean {
+  const buffer = new Uint8Array(4096);
+  try {
+    for (;;) {
+      const message = socket.receive(buffer);
+      if (message?.size === 0) return true;
+      if (!message) return false;
+      received();
+    }
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ECONNRESET') throw error;
+    return true;
+  }
+}
+
 /** What is of use to nobody. */
 const OTHERS: readonly Descriptor[] = [
   opened('/dev/null', 'r+'),
@@ -98,8 +114,9 @@ export class FrontEnd {
   }
 
   close(): void {
+    this.gave();
     this.memory.close();
-    const own = [this.shared, this.file, this.event, ...this.#given, ...this.channels];
+    const own = [this.shared, this.file, this.event, ...this.channels];
     for (const descriptor of own) descriptor.close();
     this.area?.[1].close();
   }
@@ -148,6 +165,17 @@ export class FrontEnd {
     this.channels.push(far);
     this.#given.push(near);
     return near;
+  }
+
+  /** Lets go of the ends of sockets that it gave: who has one is the back end. */
+  gave(): void {
+    for (const near of this.#given.splice(0)) near.close();
+  }
+
+  /** Whether the back end has let go of every socket that it was given. `asked` is called for what it asked. */
+  isAlone(asked: () => void): boolean {
+    this.gave();
+    return this.channels.every((channel) => channel.closed || isOver(channel, asked));
   }
 
   /** Takes what it is given to keep of what is in flight. */
