@@ -147,10 +147,12 @@ class Case {
   async #disturb(served: ServedDevice, trace: Trace): Promise<void> {
     const random = this.#random;
     const front = this.#front;
-    const what = random.below(12);
+    const what = random.below(14);
     trace?.(`  and ${what}`);
     switch (what) {
       case 0:
+      case 11:
+      case 12:
         front.cut();
         return served.turn();
       case 1:

@@ -153,7 +153,8 @@ function drawName(front: FrontEnd, random: Random): VhostUserRequestName {
     const { needs, replies }: VhostUserMessageRule = VHOST_USER_MESSAGES[name];
     const refused = needs !== null && !hasBit(front.agreed, needs);
     const ends = replies === 'always' && (refused || name === 'VHOST_USER_GET_INFLIGHT_FD');
-    if (!ends || random.chance(200)) return name;
+    // What nobody serves is drawn seldom enough.
+    if (!ends || random.chance(SERVED.includes(name) ? 200 : 600)) return name;
   }
 }
 
