@@ -12,10 +12,6 @@ import { MOST_QUEUES } from './protocol.js';
 
 /** Clients of one user that are served at a time. */
 const CLIENTS_PER_USER = 16;
-/** Connections that are accepted before other work gets its turn. */
-const ACCEPT_BATCH = 16;
-/** How long nobody is accepted after the process ran out of descriptors, in ms. */
-const PAUSE = 100;
 
 export interface BrokerOptions {
   /** Path of the socket. Only root should be able to write to its folder. */
@@ -69,7 +65,6 @@ export class Broker extends EventEmitter<BrokerEvents> {
   /** Clients that are being served, by user. */
   readonly #clients = new Map<number, number>();
   readonly #conversations = new Set<Promise<void>>();
-  #pause: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(listener: UnixListener, policy: Policy) {
@@ -78,7 +73,13 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.#policy = policy;
     // Every client that is being served listens: Node would warn of a leak at the eleventh.
     setMaxListeners(0, this.#stop.signal);
-    listener.onConnection(() => this.#accept());
+    listener.onSocket(
+      (socket) => {
+        this.#serve(socket);
+        return true;
+      },
+      (error) => logBroker('not accepting: %o', error),
+    );
   }
 
   /**
@@ -120,29 +121,10 @@ export class Broker extends EventEmitter<BrokerEvents> {
   }
 
   async #close(): Promise<void> {
-    clearTimeout(this.#pause);
     this.#listener.close();
     this.#stop.abort();
     await Promise.all(this.#conversations);
     this.emit('close');
-  }
-
-  #accept(): void {
-    // Who hears of a refusal may close the broker.
-    for (let i = 0; i < ACCEPT_BATCH && !this.#closing; i++) {
-      let socket: UnixSocket | undefined;
-      try {
-        socket = this.#listener.accept();
-      } catch (error) {
-        // They would go on waiting, and this would be called again and again.
-        logBroker('not accepting: %o', error);
-        this.#listener.offConnection();
-        this.#pause = setTimeout(() => this.#listener.onConnection(() => this.#accept()), PAUSE);
-        return;
-      }
-      if (!socket) return;
-      this.#serve(socket);
-    }
   }
 
   #serve(socket: UnixSocket): void {

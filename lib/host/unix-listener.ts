@@ -11,6 +11,11 @@ const EADDRINUSE = -98;
 /** Who gave up before they were accepted: there may be others. */
 const ECONNABORTED = -103;
 
+/** Connections that are accepted in one turn of the event loop. */
+const BATCH = 16;
+/** How long nobody is accepted when a descriptor was missing, in ms. */
+const REST = 100;
+
 export interface UnixListenerOptions {
   /** Mode of the socket's file: who may write to it may connect. Default: 0o600. */
   mode?: number;
@@ -23,6 +28,7 @@ export class UnixListener extends Descriptor {
   readonly path: string;
   readonly #file: string;
   #poller: Poller | undefined;
+  #rest: NodeJS.Timeout | undefined;
 
   private constructor(fd: Fd, path: string) {
     super(fd, `unix listener ${path}`);
@@ -82,14 +88,28 @@ export class UnixListener extends Descriptor {
    * `close()`. Keeps the process alive. Throws `ERR_BUSY` where there is a listener already.
    */
   onConnection(listener: () => void): void {
-    if (this.#poller) throw new StateError('ERR_BUSY', 'the socket has a listener already');
+    if (this.#poller || this.#rest) {
+      throw new StateError('ERR_BUSY', 'the socket has a listener already');
+    }
     const poller = new native.Poller(this.handle, false, () => listener());
     checked(poller.error, 'uv_poll_start');
     this.#poller = poller;
   }
 
+  /**
+   * Accepts whoever comes, and calls `accepted` with each, until {@link UnixListener.offConnection} or `close()`.
+   * Keeps the process alive. Where one cannot be accepted (`EMFILE`, `ENFILE`) `failed` hears why, and whoever waits
+   * does so for another 100 ms, for it would fail at once again; so they do where `accepted` returns false, which
+   * found no descriptor left for one. Throws `ERR_BUSY` where there is a listener already, `EMFILE`.
+   */
+  onSocket(accepted: (socket: UnixSocket) => boolean, failed: (error: Error) => void): void {
+    this.onConnection(() => this.#acceptSome(accepted, failed));
+  }
+
   /** Ends the subscription; who connects meanwhile waits. */
   offConnection(): void {
+    clearTimeout(this.#rest);
+    this.#rest = undefined;
     this.#poller?.close();
     this.#poller = undefined;
   }
@@ -110,6 +130,38 @@ export class UnixListener extends Descriptor {
 
   override async closeAsync(): Promise<void> {
     this.close();
+  }
+
+  #acceptSome(accepted: (socket: UnixSocket) => boolean, failed: (error: Error) => void): void {
+    // Who is told of one may close the listener.
+    for (let i = 0; i < BATCH && !this.closed; i++) {
+      let socket: UnixSocket | undefined;
+      try {
+        socket = this.accept();
+      } catch (error) {
+        this.#pause(accepted, failed);
+        failed(error as Error);
+        return;
+      }
+      if (!socket) return;
+      if (accepted(socket)) continue;
+      this.#pause(accepted, failed);
+      return;
+    }
+  }
+
+  #pause(accepted: (socket: UnixSocket) => boolean, failed: (error: Error) => void): void {
+    if (this.closed) return;
+    this.offConnection();
+    this.#rest = setTimeout(() => {
+      this.#rest = undefined;
+      try {
+        this.onSocket(accepted, failed);
+      } catch (error) {
+        this.#pause(accepted, failed);
+        failed(error as Error);
+      }
+    }, REST);
   }
 }
 

@@ -17,8 +17,6 @@ import { tell, uncaught } from './tell.js';
 
 /** Nobody is there to connect to, yet or any more. */
 const NOBODY = ['ENOENT', 'ECONNREFUSED', 'EAGAIN'];
-/** How long a listener that had no descriptor left waits before it accepts again, in ms. */
-const PAUSE = 100;
 
 /**
  * A back end: it listens, or connects and goes on doing so. What it tells of it tells with the device that it is
@@ -93,29 +91,20 @@ export class VhostUserBackend extends EventEmitter<VhostUserBackendEvents> {
   }
 
   #accept(): void {
-    this.#listener?.onConnection(() => this.#acceptOne());
+    this.#listener?.onSocket(
+      (socket) => this.#serveOrReport(socket),
+      (error) => this.#report(error),
+    );
   }
 
-  #acceptOne(): void {
+  #serveOrReport(socket: UnixSocket): boolean {
     try {
-      const socket = this.#listener?.accept();
-      if (socket) this.#serve(socket);
+      this.#serve(socket);
+      return true;
     } catch (error) {
-      this.#pause(error as Error);
+      this.#report(error as Error);
+      return false;
     }
-  }
-
-  /** It would fail at once again: whoever waits, waits. */
-  #pause(error: Error): void {
-    this.#listener?.offConnection();
-    this.#timer = setTimeout(() => {
-      try {
-        this.#accept();
-      } catch (again) {
-        this.#pause(again as Error);
-      }
-    }, PAUSE);
-    this.#report(error);
   }
 
   #connect(retryEvery: number): void {

@@ -15,9 +15,6 @@ export interface TraceOptions {
   json: boolean;
 }
 
-/** How long nobody is accepted after the process ran out of descriptors, in ms. */
-const PAUSE = 100;
-
 /** Relays until something stops it. Returns the exit code. */
 export async function trace(
   socket: string,
@@ -62,7 +59,6 @@ class Sessions {
   readonly #to: string;
   readonly #reporter: TraceReporter;
   readonly #open = new Set<Session>();
-  #pause: NodeJS.Timeout | undefined;
   /** Connections so far. */
   #count = 0;
 
@@ -73,23 +69,17 @@ class Sessions {
   }
 
   start(): void {
-    this.#listener.onConnection(() => this.#accept());
-  }
-
-  /** There is no room for another descriptor; who connects meanwhile waits. */
-  #wait(): void {
-    this.#listener.offConnection();
-    this.#pause = setTimeout(() => {
-      try {
-        this.start();
-      } catch {
-        this.#wait();
-      }
-    }, PAUSE);
+    // Who finds no descriptor left waits, and nobody need be told.
+    this.#listener.onSocket(
+      (near) => {
+        this.#accept(near);
+        return true;
+      },
+      () => {},
+    );
   }
 
   close(): void {
-    clearTimeout(this.#pause);
     this.#listener.close();
     for (const session of this.#open) session.close();
   }
@@ -98,16 +88,10 @@ class Sessions {
     this.close();
   }
 
-  #accept(): void {
-    let near: UnixSocket | undefined;
-    try {
-      near = this.#listener.accept();
-    } catch {
-      this.#wait();
-    }
+  #accept(near: UnixSocket): void {
     // Our own, where the other path came to lead here: each would bring the next.
-    if (near?.peer.pid === process.pid) near.close();
-    else if (near) this.#begin(near, ++this.#count);
+    if (near.peer.pid === process.pid) near.close();
+    else this.#begin(near, ++this.#count);
   }
 
   #begin(near: UnixSocket, connection: number): void {
