@@ -1,26 +1,13 @@
 /** A frame that the in-process back end has read, and whose driver goes before there are buffers for it. */
 import { expect, test } from 'vitest';
-import {
-  bit,
-  GuestMemory,
-  InProcessBackend,
-  type PacketQueue,
-  placeVring,
-  UnixSocket,
-  VIRTIO_F_VERSION_1,
-  VIRTIO_NET_F_MRG_RXBUF,
-  VringDriver,
-} from '../../lib/index.js';
-import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
+import { bit, VIRTIO_F_VERSION_1, VIRTIO_NET_F_MRG_RXBUF } from '../../lib/index.js';
+import { holdNothingLeaks } from '../support/cleanup.js';
 import { until } from '../support/host.js';
-import { RingEnd } from '../support/rings.js';
-import { kept } from '../support/sockets.js';
+import { inProcessRig } from '../support/in-process-rig.js';
 import { aWhile } from '../support/turns.js';
 
 holdNothingLeaks();
 
-const SIZE = 16;
-const HEADER = 12;
 const BUFFER = 1526;
 const LENGTH = 4000;
 const BUFFERS_AT = 0x8000;
@@ -29,25 +16,9 @@ const MERGEABLE = PLAIN | bit(VIRTIO_NET_F_MRG_RXBUF);
 
 /** A back end that holds a frame of 4000 bytes for a driver with mergeable buffers, which has stopped it. */
 async function holding() {
-  const memory = kept(GuestMemory.create([{ guestAddress: 0n, size: 0x4_0000 }]));
-  const [receive, transmit] = [0x0n, 0x2000n].map((at) => {
-    const ring = new VringDriver(memory, { size: SIZE, addresses: placeVring(at, SIZE) });
-    const end = new RingEnd(ring, memory);
-    for (const event of [end.kick, end.call, end.err]) kept(event);
-    return end;
-  }) as [RingEnd, RingEnd];
-  // In the place of a TAP's queue and its other side: it keeps frames apart, and needs no rights.
-  const [near, far] = UnixSocket.pair('seqpacket').map(kept) as [UnixSocket, UnixSocket];
-  const queue = {
-    ...{ fd: near.fd, kind: 'socket', layer: 2, headerLength: HEADER },
-    interface: { name: 'none' },
-  };
-  const backend = InProcessBackend.open([queue as unknown as PacketQueue]);
-  cleanup(() => backend.close());
-  const start = (features: bigint) => {
-    const pairs = [{ receive: receive.config(0), transmit: transmit.config(0) }];
-    return backend.start({ memory, features, pairs });
-  };
+  const { backend, receive, transmit, far, start } = inProcessRig([
+    { guestAddress: 0n, size: 0x4_0000 },
+  ]);
   function post(count: number): void {
     for (let i = 0; i < count; i++) {
       receive.ring.addWritable(BUFFERS_AT + i * 2048, 0, BUFFER);

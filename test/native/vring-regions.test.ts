@@ -4,32 +4,26 @@ import {
   bit,
   DirtyLog,
   Frame,
-  GuestMemory,
-  InProcessBackend,
-  type PacketQueue,
-  placeVring,
+  type GuestMemory,
   plainOffload,
-  UnixSocket,
   type VhostBackend,
   VIRTIO_F_VERSION_1,
   VIRTIO_NET_F_CSUM,
   VIRTIO_NET_F_GUEST_CSUM,
   VIRTIO_NET_F_MRG_RXBUF,
-  VringDriver,
   writeHeader,
 } from '../../lib/index.js';
 import { bothEnds, frontendOn } from '../support/both-ends.js';
 import { cleanup, holdNothingLeaks } from '../support/cleanup.js';
 import { backendOf, numbered } from '../support/front-end.js';
 import { until } from '../support/host.js';
-import { RingEnd, type Segment, words } from '../support/rings.js';
+import { HEADER, inProcessRig } from '../support/in-process-rig.js';
+import { type RingEnd, type Segment, words } from '../support/rings.js';
 import { kept } from '../support/sockets.js';
 
 holdNothingLeaks();
 
 const PAGE = 4096;
-const SIZE = 16;
-const HEADER = 12;
 /** Bytes of a short frame with its header. */
 const SHORT = HEADER + 60;
 /** Where the regions end: the rings lie in the first, the second is a page. */
@@ -70,27 +64,11 @@ async function vhostUser(features: bigint): Promise<Served> {
 }
 
 async function inProcess(features: bigint): Promise<Served> {
-  const memory = kept(GuestMemory.create(REGIONS));
-  const [receive, transmit] = [0x0n, 0x2000n].map((at) => {
-    const ring = new VringDriver(memory, { size: SIZE, addresses: placeVring(at, SIZE) });
-    const end = new RingEnd(ring, memory);
-    for (const event of [end.kick, end.call, end.err]) kept(event);
-    return end;
-  }) as [RingEnd, RingEnd];
-  // A socket that keeps frames apart, in the place of a TAP's queue: it needs no rights.
-  const [near, far] = UnixSocket.pair('seqpacket').map(kept) as [UnixSocket, UnixSocket];
-  const queue = { fd: near.fd, kind: 'socket', layer: 2, headerLength: HEADER };
-  const on = { ...queue, interface: { name: 'none' } } as unknown as PacketQueue;
-  const backend = InProcessBackend.open([on]);
-  cleanup(() => backend.close());
-  const pair = { receive: receive.config(0), transmit: transmit.config(0) };
-  await backend.start({ memory, features, pairs: [pair] });
+  const { far, start, ...rig } = inProcessRig(REGIONS);
+  await start(features);
   const buffer = new Uint8Array(1 << 16);
   return {
-    memory,
-    receive,
-    transmit,
-    backend,
+    ...rig,
     arrive: (frame) => void far.send(Uint8Array.from([...new Uint8Array(HEADER), ...frame])),
     async sent() {
       let size = 0;
