@@ -12,7 +12,7 @@ import { BRING_UP, drawRequest, NAMES, ringUp, type Wanted } from './support/fro
 import { held, holdsNoMore } from './support/held.js';
 import type { Random } from './support/random.js';
 import { fuzz, type Sights, same, see, type Trace } from './support/run.js';
-import { ServedDevice } from './support/served-device.js';
+import { ENDS, ServedDevice } from './support/served-device.js';
 
 const STEPS = 300;
 
@@ -201,14 +201,6 @@ fuzz({
   reaches: [
     ...NAMES,
     ...['started', 'stopped', 'called', 'a broken ring', 'frames', 'given', 'refused', 'asked'],
-    ...[
-      'no error',
-      'ERR_VHOST_USER_PROTOCOL',
-      'ERR_VHOST_USER_DISCONNECTED',
-      'ERR_VHOST_USER_BACKLOG',
-      'ERR_MEMORY_TRUNCATED',
-      'ERR_CONSUMER',
-      'EPIPE',
-    ].map((reason) => `the end: ${reason}`),
+    ...ENDS.map((reason) => `the end: ${reason}`),
   ],
 });
