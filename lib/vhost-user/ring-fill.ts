@@ -65,7 +65,8 @@ export class RingFill {
 
   /**
    * Copies a frame to the guest, which sees it after {@link RingFill.publish}. Returns false where it has posted
-   * too few buffers; a frame that none of its buffers can hold, or all that are in the ring, is dropped. Throws `ERR_RING_BROKEN`.
+   * too few buffers; a frame that none of its buffers can hold, or all that are in the ring, is dropped. Throws
+   * `ERR_RING_BROKEN`.
    */
   put(frame: Sendable): boolean {
     const ring = this.#ring;

@@ -37,7 +37,7 @@ export class ChainReader {
     return this.#follow(this.#desc, 0, this.#size, head, chain, 0);
   }
 
-  /** Follows the chain, of which `before` buffers are known, through the table of `length` descriptors at word `start`. */
+  /** Follows the chain, `before` buffers of which are known, through `length` descriptors from word `start` on. */
   #follow(
     table: Uint32Array,
     start: number,

@@ -12,7 +12,10 @@ export const MOST_PIECES = 1024;
 export class Chain {
   /** The descriptor that the chain begins with. */
   head = 0;
-  /** Buffers, and pieces of those in several regions, of which the device reads the first {@link Chain.readable} and writes the others. */
+  /**
+   * Buffers, and pieces of those in several regions, of which the device reads the first {@link Chain.readable} and
+   * writes the others.
+   */
   count = 0;
   readable = 0;
   /** Bytes that the device may read, and write. */
