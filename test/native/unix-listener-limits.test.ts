@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { runModule } from '../support/node-child.js';
 
 test('it goes on when there are descriptors again, also for its own subscription', async () => {
-    const { code, stdout, stderr } = await runModule(
-      `
+  const { code, stdout, stderr } = await runModule(
+    `
     import { closeSync, openSync } from 'node:fs';
     import { setTimeout } from 'node:timers/promises';
     import * as vhost from './lib/index.js';
@@ -31,13 +31,13 @@ test('it goes on when there are descriptors again, also for its own subscription
     console.log(accepted.length);
     for (const one of [client, ...accepted, listener]) one.close();
     `,
-      { files: 300 },
-    );
-    expect({ code, stdout, stderr }).toEqual({
-      code: 0,
-      stdout: '0 EMFILE,EMFILE,EMFILE\n1\n',
-      stderr: '',
-    });
+    { files: 300 },
+  );
+  expect({ code, stdout, stderr }).toEqual({
+    code: 0,
+    stdout: '0 EMFILE,EMFILE,EMFILE\n1\n',
+    stderr: '',
+  });
 });
 
 test('it rests where who accepted says that there is no room, is busy meanwhile, and can be closed', async () => {
